@@ -1,0 +1,303 @@
+//! Batch: messages off the queue, each on its own; a partial response back. The processor's story.
+//!
+//! | A message that | is |
+//! |---|---|
+//! | is understood, and recorded with its events published | done |
+//! | is a duplicate or older news | done |
+//! | is no envelope, of another environment, or no JSON object | parked in the dead-letter queue with the reason |
+//! | meets trouble that may pass, or a panic | handed back with a growing delay; parked when it keeps failing |
+//! | was not started when time ran short | handed back |
+//!
+//! **Invariant:** this is the only place that says "retry". A message is done only after its effects are stored and
+//! published, or after the dead-letter queue has it; whatever else happens to it, its neighbours do not notice.
+
+use std::{panic::AssertUnwindSafe, time::Duration};
+
+use futures_util::{FutureExt as _, StreamExt as _, stream};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use shared::{
+    envelope::{Delivery, Envelope, Environment, NotAnEnvelope},
+    event::{Event, Unreadable},
+    observation::Observation,
+};
+
+use crate::{
+    bus::Bus,
+    ledger::{self, Ledger, LedgerTrouble, NotRecorded, Recorded, item::News},
+    source::Source,
+};
+
+/// How many messages are worked on at a time. They wait for the network, not for the processor.
+const IN_FLIGHT: usize = 10;
+
+/// What one message may take when every call runs into its time limit. No message is started with less time left.
+const RESERVE: SignedDuration = SignedDuration::from_secs(12);
+
+/// The receive after which a message that keeps failing is parked with its reason, some 40 minutes after the first.
+/// The queue's own limit is higher, so that only a message that kills the function gets there without a reason.
+const LAST_RECEIVE: u32 = 8;
+
+/// The same for a message that makes the code panic. It will do so again.
+const LAST_PANIC: u32 = 3;
+
+/// What Lambda hands to the function. The records are read one by one, so that none can spoil the others.
+#[derive(Deserialize)]
+pub struct Batch {
+    #[serde(rename = "Records")]
+    records: Vec<Box<RawValue>>,
+}
+
+/// One message.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// SQS's id of the message. Identifies it in the response, and nothing else.
+    pub message_id: String,
+    /// What SQS wants back to change this message.
+    #[serde(default)]
+    pub receipt_handle: String,
+    /// The sealed envelope.
+    #[serde(default, deserialize_with = "text_or_nothing")]
+    pub body: String,
+    #[serde(default)]
+    attributes: Attributes,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Attributes {
+    approximate_receive_count: String,
+}
+
+impl Record {
+    fn read(raw: &RawValue) -> Result<Self, Unidentified> {
+        let record: Self = serde_json::from_str(raw.get()).map_err(|_| Unidentified)?;
+        if record.message_id.is_empty() { Err(Unidentified) } else { Ok(record) }
+    }
+
+    /// How often the message has been handed out, this time included.
+    pub fn receive_count(&self) -> u32 {
+        self.attributes.approximate_receive_count.parse().unwrap_or(1)
+    }
+}
+
+/// A body that is not text is an unreadable message, not an unreadable batch.
+fn text_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(serde_json::from_str(<&RawValue>::deserialize(deserializer)?.get()).unwrap_or_default())
+}
+
+/// What Lambda is told: the messages that are to come again. All others are deleted.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    batch_item_failures: Vec<Failure>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure {
+    item_identifier: String,
+}
+
+impl Response {
+    /// The ids of the messages that are to come again.
+    pub fn failures(&self) -> impl Iterator<Item = &str> {
+        self.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str())
+    }
+}
+
+/// A record has no message id, so that no response could name it. The whole batch has to come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a record has no message id: is this function's trigger an SQS queue?")]
+pub struct Unidentified;
+
+/// What the processor needs.
+#[derive(Debug)]
+pub struct Processor<L, B, S, C> {
+    /// Where facts are kept.
+    pub ledger: L,
+    /// Where domain events go.
+    pub bus: B,
+    /// Where messages come from.
+    pub source: S,
+    /// Which of Xendit's two worlds this is.
+    pub environment: Environment,
+    /// What time it is.
+    pub clock: C,
+}
+
+/// What became of one message.
+enum Fate {
+    Done,
+    ComesAgain,
+}
+
+/// Why a message is not done.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("{0}")]
+    NotAnEnvelope(#[from] NotAnEnvelope),
+    #[error("{0}")]
+    Unreadable(#[from] Unreadable),
+    #[error("the webhook is of the {theirs} environment, and this is {ours}")]
+    OtherEnvironment { theirs: Environment, ours: Environment },
+    #[error("{0}")]
+    NotRecorded(#[from] NotRecorded),
+    #[error("a bug: the code panicked on this message")]
+    Panicked,
+}
+
+impl Trouble {
+    /// The receive after which trying again is hopeless. 0: it always was.
+    fn last_receive(&self) -> u32 {
+        match self {
+            Self::NotAnEnvelope(_)
+            | Self::Unreadable(_)
+            | Self::OtherEnvironment { .. }
+            | Self::NotRecorded(NotRecorded::Ledger(LedgerTrouble::Permanent(_))) => 0,
+            Self::NotRecorded(_) => LAST_RECEIVE,
+            Self::Panicked => LAST_PANIC,
+        }
+    }
+}
+
+impl<L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<L, B, S, C> {
+    /// Works through a batch before the deadline, and says which messages are to come again.
+    pub async fn process(&self, batch: Batch, deadline: Timestamp) -> Result<Response, Unidentified> {
+        let records: Vec<Record> = batch.records.iter().map(|raw| Record::read(raw)).collect::<Result<_, _>>()?;
+        let batch_item_failures = stream::iter(&records)
+            .map(|record| async move {
+                match self.deal_with(record, deadline).await {
+                    Fate::Done => None,
+                    Fate::ComesAgain => Some(Failure { item_identifier: record.message_id.clone() }),
+                }
+            })
+            .buffer_unordered(IN_FLIGHT)
+            .filter_map(async |failure| failure)
+            .collect()
+            .await;
+        Ok(Response { batch_item_failures })
+    }
+
+    /// One message, from its body to its end. Never fails, never panics.
+    async fn deal_with(&self, record: &Record, deadline: Timestamp) -> Fate {
+        if deadline.duration_since((self.clock)()) < RESERVE {
+            tracing::warn!(message = record.message_id, outcome = "no_time", "handed back");
+            return self.hand_back(record, Duration::from_secs(1)).await;
+        }
+        let mut known = Known::default();
+        let result = AssertUnwindSafe(self.understand(record, &mut known)).catch_unwind().await;
+        match result.unwrap_or(Err(Trouble::Panicked)) {
+            Ok(recorded) => {
+                known.log_recorded(record, recorded);
+                Fate::Done
+            }
+            Err(trouble) if record.receive_count() >= trouble.last_receive() => {
+                self.park(record, &known, &trouble).await
+            }
+            Err(trouble) => {
+                let delay = backoff(record);
+                known.log_trouble(record, "retry", &trouble);
+                self.hand_back(record, delay).await
+            }
+        }
+    }
+
+    /// The arrows from the queue to the ledger: open, parse, observe, record.
+    async fn understand(&self, record: &Record, known: &mut Known) -> Result<Recorded, Trouble> {
+        let Envelope { delivery, body } = Envelope::open(&record.body)?;
+        let delivery = known.delivery.insert(delivery);
+        if delivery.environment != self.environment {
+            return Err(Trouble::OtherEnvironment { theirs: delivery.environment, ours: self.environment });
+        }
+        let event = Event::parse(&body, delivery.topic.as_ref())?;
+        let observation = known.observation.insert(event.observe());
+        let news = News {
+            observation,
+            delivery,
+            body: event.text(),
+            receive_count: record.receive_count(),
+            now: (self.clock)(),
+        };
+        Ok(ledger::record(&self.ledger, &self.bus, &news).await?)
+    }
+
+    async fn park(&self, record: &Record, known: &Known, trouble: &Trouble) -> Fate {
+        match self.source.park(record, &trouble.to_string()).await {
+            Ok(()) => {
+                known.log_trouble(record, "parked", trouble);
+                Fate::Done
+            }
+            Err(reason) => {
+                tracing::error!(message = record.message_id, outcome = "not_parked", %reason, "not parked");
+                self.hand_back(record, backoff(record)).await
+            }
+        }
+    }
+
+    async fn hand_back(&self, record: &Record, delay: Duration) -> Fate {
+        if let Err(reason) = self.source.postpone(record, delay).await {
+            tracing::debug!(message = record.message_id, %reason, "comes again after the visibility timeout");
+        }
+        Fate::ComesAgain
+    }
+}
+
+/// How long until a message comes again: 5 s, three times as long each time up to 15 minutes, less up to a half.
+///
+/// What is taken off depends on the message's id, so that messages that failed together do not come back together.
+fn backoff(record: &Record) -> Duration {
+    let exponent = record.receive_count().saturating_sub(1).min(6);
+    let longest = (5 * 3_u64.pow(exponent)).min(900);
+    let spread = record.message_id.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    Duration::from_secs(longest - spread % (longest / 2))
+}
+
+/// What is known of a message so far, for its log line.
+#[derive(Default)]
+struct Known {
+    delivery: Option<Delivery>,
+    observation: Option<Observation>,
+}
+
+impl Known {
+    fn log_recorded(&self, record: &Record, recorded: Recorded) {
+        let (delivery, seen) = (self.delivery.as_ref(), self.observation.as_ref());
+        let (outcome, events) = match recorded {
+            Recorded::Applied { events, conflict: true } => ("conflict", events),
+            Recorded::Applied { events, conflict: false } => ("applied", events),
+            Recorded::Duplicate => ("duplicate", 0),
+            Recorded::Stale => ("stale", 0),
+        };
+        let drift = seen.map(|seen| &seen.drift).filter(|drift| !drift.is_empty());
+        tracing::info!(
+            message = record.message_id,
+            delivery = delivery.map(|delivery| &*delivery.id),
+            webhook_id = delivery.and_then(|delivery| delivery.webhook_id.as_deref()),
+            event = seen.map(|seen| &*seen.event),
+            stage = seen.map(|seen| seen.stage.as_str()),
+            id = seen.map(|seen| &*seen.id),
+            unknown = seen.and_then(|seen| seen.unknown).map(|reason| reason.to_string()),
+            drift = drift.map(|drift| drift.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+            outcome,
+            events,
+            "processed"
+        );
+    }
+
+    fn log_trouble(&self, record: &Record, outcome: &str, reason: &Trouble) {
+        let (delivery, seen) = (self.delivery.as_ref(), self.observation.as_ref());
+        tracing::warn!(
+            message = record.message_id,
+            delivery = delivery.map(|delivery| &*delivery.id),
+            stage = seen.map(|seen| seen.stage.as_str()),
+            id = seen.map(|seen| &*seen.id),
+            receive_count = record.receive_count(),
+            outcome,
+            %reason,
+            "not processed"
+        );
+    }
+}

@@ -1,0 +1,56 @@
+//! The processor's process: settings, clients, run. Everything else is in the library, where tests reach it.
+
+use std::{process::ExitCode, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use processor::{
+    batch::{Batch, Processor},
+    bus::EventBridge,
+    config::Config,
+    ledger::dynamo::DynamoLedger,
+    source::SqsSource,
+};
+use runtime::{
+    aws::{self, Patience},
+    logs,
+};
+
+/// A message makes up to four calls, one after the other, and has 12 s for them.
+const PATIENCE: Patience =
+    Patience { attempt: Duration::from_millis(1_500), total: Duration::from_secs(3), attempts: 3 };
+
+// One thread: a function has a fraction of a core, and waking others up costs more than the work.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match logs::init().and_then(|()| Config::from_env()) {
+        Ok(config) => match run(config).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(reason) => {
+                tracing::error!(%reason, "the runtime ended");
+                ExitCode::FAILURE
+            }
+        },
+        Err(reason) => {
+            tracing::error!(%reason, "cannot start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config) -> Result<(), Error> {
+    let aws = aws::connect(PATIENCE).await;
+    let processor = &Processor {
+        ledger: DynamoLedger::new(aws_sdk_dynamodb::Client::new(&aws), config.ledger_table),
+        bus: EventBridge::new(aws_sdk_eventbridge::Client::new(&aws), config.bus_name),
+        source: SqsSource::new(aws_sdk_sqs::Client::new(&aws), config.queue_url, config.dlq_url),
+        environment: config.environment,
+        clock: Timestamp::now,
+    };
+    lambda_runtime::run(service_fn(async move |event: LambdaEvent<Batch>| {
+        let left = event.context.deadline().duration_since(std::time::SystemTime::now()).unwrap_or_default();
+        let left = SignedDuration::try_from(left).unwrap_or(SignedDuration::ZERO);
+        processor.process(event.payload, Timestamp::now() + left).await.map_err(Error::from)
+    }))
+    .await
+}

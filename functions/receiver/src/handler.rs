@@ -1,0 +1,122 @@
+//! The receiver's story: route, verify, seal, enqueue, answer. One request, one log line.
+//!
+//! | Request | Answer | Stored |
+//! |---|---|---|
+//! | right token, whatever the body | 200, the delivery's id | one envelope, before the answer |
+//! | token missing, wrong or repeated | 401, empty | nothing |
+//! | another path, another method | 404, 405 | nothing |
+//! | the queue refuses, hangs, or cannot hold it | 503, empty, within 6 s | perhaps; Xendit sends it again |
+//!
+//! **Invariant:** no 2xx without a stored copy. A log line holds ids and reasons, never a body, a header or a token.
+
+use lambda_http::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use shared::{envelope::Environment, topic::Topic};
+
+use crate::{
+    queue::{NotStored, Queue},
+    verify::{Arrival, Tokens},
+};
+
+/// What the receiver needs to answer.
+#[derive(Debug)]
+pub struct Receiver<Q> {
+    /// Who may send.
+    pub tokens: Tokens,
+    /// Where webhooks go.
+    pub queue: Q,
+    /// Which of Xendit's two worlds this is.
+    pub environment: Environment,
+}
+
+impl<Q: Queue> Receiver<Q> {
+    /// Answers one request. Total: every request has an answer, and a failure is one of them.
+    pub async fn receive(&self, request: Request<Vec<u8>>, arrival: Arrival) -> Response<String> {
+        let topic = match route(&request) {
+            Ok(topic) => topic,
+            Err(status) => return refuse(status, "no such path or method", &arrival),
+        };
+        let verified = match self.tokens.verify(request) {
+            Ok(verified) => verified,
+            Err(rejection) => return refuse(StatusCode::UNAUTHORIZED, &rejection.to_string(), &arrival),
+        };
+        let envelope = verified.into_envelope(arrival, self.environment, topic);
+        let delivery = &envelope.delivery;
+        let stored = self.queue.enqueue(&envelope).await;
+        let (topic, webhook_id) = (delivery.topic.as_ref().map(Topic::as_str), delivery.webhook_id.as_deref());
+        let (token, bytes) = (delivery.token.as_str(), envelope.body.len());
+        match stored {
+            Ok(()) => {
+                tracing::info!(delivery = delivery.id, webhook_id, topic, token, bytes, outcome = "stored", "received");
+                acknowledge(&delivery.id)
+            }
+            Err(reason) => {
+                let outcome = if matches!(reason, NotStored::TooLarge { .. }) { "too_large" } else { "not_stored" };
+                tracing::error!(delivery = delivery.id, webhook_id, topic, token, bytes, outcome, %reason, "not received");
+                answer(StatusCode::SERVICE_UNAVAILABLE, String::new())
+            }
+        }
+    }
+}
+
+/// The topic in the path, or the status for a request that is for nobody.
+///
+/// A topic that is not one is dropped, never refused: it is a hint, and whoever typed the URL will not see a 404.
+fn route(request: &Request<Vec<u8>>) -> Result<Option<Topic>, StatusCode> {
+    let path = request.uri().path().trim_end_matches('/');
+    let topic = match path.strip_prefix("/webhook").ok_or(StatusCode::NOT_FOUND)? {
+        "" => None,
+        rest => Some(rest.strip_prefix('/').filter(|topic| !topic.contains('/')).ok_or(StatusCode::NOT_FOUND)?),
+    };
+    if request.method() != Method::POST {
+        return Err(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    Ok(topic.and_then(|topic| topic.parse().ok()))
+}
+
+fn refuse(status: StatusCode, reason: &str, arrival: &Arrival) -> Response<String> {
+    tracing::warn!(delivery = arrival.id, status = status.as_u16(), outcome = "refused", reason, "refused");
+    answer(status, String::new())
+}
+
+/// The answer that Xendit's dashboard shows to everyone with access to it: our id of the delivery, to search logs by.
+fn acknowledge(delivery: &str) -> Response<String> {
+    let id: String = delivery.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let mut response = answer(StatusCode::OK, format!(r#"{{"id":"{id}"}}"#));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn answer(status: StatusCode, body: String) -> Response<String> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routed(method: &str, path: &str) -> Result<Option<String>, u16> {
+        let request = Request::builder().method(method).uri(path).body(Vec::new()).unwrap();
+        route(&request).map(|topic| topic.map(String::from)).map_err(|status| status.as_u16())
+    }
+
+    #[test]
+    fn a_webhook_is_posted_with_or_without_a_topic() {
+        assert_eq!(routed("POST", "/webhook"), Ok(None));
+        assert_eq!(routed("POST", "/webhook/"), Ok(None));
+        assert_eq!(routed("POST", "/webhook/fva_paid"), Ok(Some("fva_paid".to_owned())));
+        assert_eq!(routed("POST", "/webhook/invoice/?x=1"), Ok(Some("invoice".to_owned())));
+        assert_eq!(routed("POST", "/webhook/Not%20A%20Topic"), Ok(None));
+    }
+
+    #[test]
+    fn every_other_path_and_method_is_refused() {
+        for path in ["/", "/webhooks", "/webhook/a/b", "/test/webhook"] {
+            assert_eq!(routed("POST", path), Err(404), "{path}");
+        }
+        for method in ["GET", "PUT", "DELETE", "OPTIONS", "HEAD"] {
+            assert_eq!(routed(method, "/webhook"), Err(405), "{method}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The receiver's process: settings, clients, run. Everything else is in the library, where tests reach it.
+
+use std::{process::ExitCode, time::Duration};
+
+use jiff::Timestamp;
+use lambda_http::{Body, Error, Request, RequestExt, service_fn};
+use receiver::{
+    config::Config,
+    handler::Receiver,
+    queue::{SEND_BUDGET, SqsQueue},
+    verify::Arrival,
+};
+use runtime::{
+    aws::{self, Patience},
+    logs,
+};
+
+/// Three tries fit into the budget with their backoff, and one lost packet does not cost it all.
+const PATIENCE: Patience = Patience { attempt: Duration::from_millis(1_500), total: SEND_BUDGET, attempts: 3 };
+
+// One thread: a function has a fraction of a core, and waking others up costs more than the work.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match logs::init().and_then(|()| Config::from_env()) {
+        Ok(config) => match run(config).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(reason) => {
+                tracing::error!(%reason, "the runtime ended");
+                ExitCode::FAILURE
+            }
+        },
+        Err(reason) => {
+            tracing::error!(%reason, "cannot start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config) -> Result<(), Error> {
+    let client = aws_sdk_sqs::Client::new(&aws::connect(PATIENCE).await);
+    let queue = SqsQueue::new(client, config.queue_url);
+    queue.warm_up().await;
+    let receiver = &Receiver { tokens: config.tokens, queue, environment: config.environment };
+    lambda_http::run(service_fn(async move |request: Request| {
+        let arrival = Arrival { id: request.lambda_context().request_id, at: Timestamp::now() };
+        Ok::<_, Error>(receiver.receive(request.map(bytes), arrival).await)
+    }))
+    .await
+}
+
+fn bytes(body: Body) -> Vec<u8> {
+    match body {
+        Body::Empty => Vec::new(),
+        Body::Text(text) => text.into_bytes(),
+        Body::Binary(bytes) => bytes,
+        // The enum may grow; whatever it grows by is bytes.
+        other => other.to_vec(),
+    }
+}

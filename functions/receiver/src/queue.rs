@@ -1,0 +1,120 @@
+//! Queue: where a webhook is safe. The port, and its adapter for SQS.
+//!
+//! **Invariant:** `enqueue` returns `Ok` only after SQS has confirmed, by its MD5, that it holds what was sent.
+
+use std::{fmt::Write as _, future::Future, time::Duration};
+
+use aws_sdk_sqs::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    types::QueueAttributeName,
+};
+use md5::{Digest, Md5};
+use shared::envelope::Envelope;
+
+/// The most that one SQS message holds.
+pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// For one `SendMessage`, all tries together. Answers come within 6 s, well before API Gateway and Xendit give up:
+/// a prompt 503 is sent again for 24 hours, a request that runs into Xendit's 30 s may never be.
+pub const SEND_BUDGET: Duration = Duration::from_secs(5);
+
+/// The connection that is opened before the first request is a saving, not a condition.
+const WARM_UP_BUDGET: Duration = Duration::from_secs(1);
+
+/// A durable queue.
+pub trait Queue {
+    /// Stores an envelope. `Ok` means that it is safe; an error means that it may or may not be.
+    fn enqueue(&self, envelope: &Envelope) -> impl Future<Output = Result<(), NotStored>> + Send;
+}
+
+/// The envelope is not known to be stored. Answer 5xx, so that Xendit sends the webhook again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotStored {
+    /// One message cannot hold it. Sending it again will not help.
+    #[error("{bytes} bytes are more than one message holds")]
+    TooLarge {
+        /// The size of the sealed envelope.
+        bytes: usize,
+    },
+    /// The queue refused it, by its error code.
+    #[error("the queue refused it: {0}")]
+    Refused(String),
+    /// No answer within the budget, or no connection.
+    #[error("the queue could not be reached: {0}")]
+    Unreachable(&'static str),
+    /// The queue confirmed something else.
+    #[error("the queue confirmed another message than was sent")]
+    Unconfirmed,
+}
+
+/// An SQS queue.
+#[derive(Clone, Debug)]
+pub struct SqsQueue {
+    client: Client,
+    url: String,
+}
+
+impl SqsQueue {
+    /// The queue at a URL.
+    pub fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+
+    /// Opens the connection that the first request will use, while the function is still starting.
+    ///
+    /// A failure is of no consequence here: the first request will meet it, and answer for it.
+    pub async fn warm_up(&self) {
+        let call = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&self.url)
+            .attribute_names(QueueAttributeName::QueueArn)
+            .send();
+        match tokio::time::timeout(WARM_UP_BUDGET, call).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(reason = %not_stored(&error), "the queue did not answer at start"),
+            Err(_) => tracing::warn!(reason = "timeout", "the queue did not answer at start"),
+        }
+    }
+}
+
+impl Queue for SqsQueue {
+    async fn enqueue(&self, envelope: &Envelope) -> Result<(), NotStored> {
+        let message = envelope.seal();
+        if message.len() > MAX_MESSAGE_BYTES {
+            return Err(NotStored::TooLarge { bytes: message.len() });
+        }
+        let md5 = md5_hex(&message);
+        let call = self.client.send_message().queue_url(&self.url).message_body(message).send();
+        let answer = tokio::time::timeout(SEND_BUDGET, call)
+            .await
+            .map_err(|_| NotStored::Unreachable("timeout"))?
+            .map_err(|error| not_stored(&error))?;
+        match (answer.message_id(), answer.md5_of_message_body()) {
+            (Some(_), Some(confirmed)) if confirmed == md5 => Ok(()),
+            _ => Err(NotStored::Unconfirmed),
+        }
+    }
+}
+
+fn md5_hex(message: &str) -> String {
+    Md5::digest(message).iter().fold(String::with_capacity(32), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// Names what went wrong by its code alone: an SDK error printed whole may quote the request.
+fn not_stored<E: ProvideErrorMetadata>(error: &SdkError<E>) -> NotStored {
+    match error {
+        SdkError::ServiceError(refusal) => {
+            NotStored::Refused(refusal.err().code().unwrap_or("no error code").to_owned())
+        }
+        SdkError::TimeoutError(_) => NotStored::Unreachable("timeout"),
+        SdkError::DispatchFailure(_) => NotStored::Unreachable("no connection"),
+        SdkError::ResponseError(_) => NotStored::Unreachable("the answer was cut off"),
+        _ => NotStored::Unreachable("the request could not be made"),
+    }
+}

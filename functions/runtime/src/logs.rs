@@ -1,0 +1,35 @@
+//! Logs: JSON lines on standard output, which is where Lambda collects them.
+//!
+//! **Invariant:** only this project's own lines are written, whatever the level. The AWS SDK and the HTTP stack
+//! trace requests with their bodies and headers, and those hold tokens and personal data. A panic is logged by its
+//! place and never by its message, because a message may quote a value.
+
+use std::panic;
+
+use tracing_subscriber::{Layer, filter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::settings::{BadSetting, setting};
+
+/// This workspace's crates, by the names that `tracing` gives their events.
+const OURS: [&str; 4] = ["runtime", "receiver", "processor", "shared"];
+
+/// Starts logging at `LOG_LEVEL`, and makes panics one line each.
+///
+/// A level that is not one is reported at `info` and is an error, so that a typing mistake does not silence a function.
+pub fn init() -> Result<(), BadSetting> {
+    let level = setting::<filter::LevelFilter>("LOG_LEVEL", "`error`, `warn`, `info`, `debug` or `trace`");
+    let chosen = level.as_ref().copied().unwrap_or(filter::LevelFilter::INFO);
+    let lines = fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_target(false)
+        .with_filter(filter::Targets::new().with_targets(OURS.map(|name| (name, chosen))));
+    tracing_subscriber::registry().with(lines).init();
+    panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a bug in this program: it panicked");
+    }));
+    level.map(|_| ())
+}

@@ -1,0 +1,247 @@
+//! Envelope: one webhook as it travels over the queue. Sealed by the receiver, opened by the processor.
+//!
+//! The body arrives at the processor byte for byte as it came in, whatever it holds: text that a queue message can
+//! carry is kept as text, so that a person can read it in the console; everything else as base64.
+//!
+//! **Invariant:** the callback token is never in here, only the label of the digest that it matched.
+
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::topic::Topic;
+
+/// Which of Xendit's two worlds a stack receives from. Each has its own webhook URLs and its own token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// Test mode: no real money.
+    Test,
+    /// Live mode.
+    Live,
+}
+
+impl Environment {
+    /// `test` or `live`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Live => "live",
+        }
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text is neither `test` nor `live`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be `test` or `live`")]
+pub struct NotAnEnvironment;
+
+impl FromStr for Environment {
+    type Err = NotAnEnvironment;
+
+    fn from_str(text: &str) -> Result<Self, NotAnEnvironment> {
+        match text {
+            "test" => Ok(Self::Test),
+            "live" => Ok(Self::Live),
+            _ => Err(NotAnEnvironment),
+        }
+    }
+}
+
+/// What is known of a delivery besides its body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Our id of this delivery: the same in the receiver's log, the answer to Xendit, the ledger and the domain event.
+    pub id: String,
+    /// When the receiver had it.
+    pub received_at: Timestamp,
+    /// The stack's environment.
+    pub environment: Environment,
+    /// The label of the token digest that matched.
+    pub token: String,
+    /// The product in the path, when there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<Topic>,
+    /// Xendit's `webhook-id` header: usual, not guaranteed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_id: Option<String>,
+    /// Xendit's `api-version` header: rare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<String>,
+    /// The `content-type` header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+}
+
+/// A delivery with its body, exactly as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// What is known besides the body.
+    pub delivery: Delivery,
+    /// The body's bytes.
+    pub body: Vec<u8>,
+}
+
+/// The text is not an envelope. Trying again cannot help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAnEnvelope {
+    /// Not JSON, or a key is missing or of another type.
+    #[error("the message is not an envelope")]
+    Malformed,
+    /// Written by a version of the receiver that this processor does not know.
+    #[error("the envelope's version is not known; is the processor older than the receiver?")]
+    Version,
+    /// The base64 does not decode.
+    #[error("the envelope's body is not base64")]
+    Base64,
+}
+
+/// The version that is written. Opening accepts it and the one before (there is none before 1).
+const VERSION: u32 = 1;
+
+#[derive(Deserialize)]
+struct Version {
+    v: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire<'a> {
+    v: u32,
+    #[serde(flatten)]
+    delivery: Cow<'a, Delivery>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body_base64: Option<Cow<'a, str>>,
+}
+
+impl Envelope {
+    /// The text that goes on the queue.
+    pub fn seal(&self) -> String {
+        let text = std::str::from_utf8(&self.body).ok().filter(|text| survives_a_queue(text));
+        let wire = Wire {
+            v: VERSION,
+            delivery: Cow::Borrowed(&self.delivery),
+            body: text.map(Cow::Borrowed),
+            body_base64: text.is_none().then(|| BASE64.encode(&self.body).into()),
+        };
+        #[expect(clippy::expect_used, reason = "strings and integers under string keys: serde_json refuses none")]
+        serde_json::to_string(&wire).expect("an envelope is always JSON")
+    }
+
+    /// Reads what `seal` wrote.
+    ///
+    /// An error is final: park the message for a person.
+    pub fn open(text: &str) -> Result<Self, NotAnEnvelope> {
+        let Version { v } = serde_json::from_str(text).map_err(|_| NotAnEnvelope::Malformed)?;
+        if v != VERSION {
+            return Err(NotAnEnvelope::Version);
+        }
+        let wire: Wire<'_> = serde_json::from_str(text).map_err(|_| NotAnEnvelope::Malformed)?;
+        let body = match (wire.body, wire.body_base64) {
+            (Some(text), None) => text.into_owned().into_bytes(),
+            (None, Some(base64)) => BASE64.decode(base64.as_bytes()).map_err(|_| NotAnEnvelope::Base64)?,
+            _ => return Err(NotAnEnvelope::Malformed),
+        };
+        Ok(Self { delivery: wire.delivery.into_owned(), body })
+    }
+}
+
+/// Whether SQS takes the text once it is inside a JSON string.
+///
+/// SQS refuses control characters, which JSON escapes, and the two non-characters U+FFFE and U+FFFF, which it does not.
+fn survives_a_queue(text: &str) -> bool {
+    !text.contains(['\u{FFFE}', '\u{FFFF}'])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn delivery() -> Delivery {
+        Delivery {
+            id: "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned(),
+            received_at: "2026-01-02T03:04:05.678Z".parse().unwrap(),
+            environment: Environment::Test,
+            token: "test".to_owned(),
+            topic: Some("invoice".parse().unwrap()),
+            webhook_id: Some("wh-1".to_owned()),
+            api_version: None,
+            content_type: Some("application/json".to_owned()),
+        }
+    }
+
+    fn sealed(body: &[u8]) -> String {
+        Envelope { delivery: delivery(), body: body.to_vec() }.seal()
+    }
+
+    /// The characters that SQS documents as allowed.
+    fn sqs_accepts(text: &str) -> bool {
+        text.chars().all(|c| {
+            matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..='\u{10FFFF}')
+        })
+    }
+
+    #[test]
+    fn a_readable_body_stays_readable() {
+        assert!(sealed(br#"{"id":1}"#).contains(r#""body":"{\"id\":1}""#));
+    }
+
+    #[test]
+    fn a_body_that_is_no_text_travels_as_base64() {
+        for body in [&b"\xff\xfe"[..], "\u{FFFF}".as_bytes(), b"\x1f\x8b\x08"] {
+            let text = sealed(body);
+            assert!(text.contains("body_base64"), "{text}");
+            assert_eq!(Envelope::open(&text).unwrap().body, body);
+        }
+    }
+
+    #[test]
+    fn an_envelope_of_the_first_version_is_opened() {
+        let text = r#"{"v":1,"id":"d1","received_at":"2026-01-02T03:04:05.678Z","environment":"live","token":"live","body":"{}"}"#;
+        let envelope = Envelope::open(text).unwrap();
+        assert_eq!(envelope.delivery.id, "d1");
+        assert_eq!(envelope.body, b"{}");
+    }
+
+    #[test]
+    fn what_is_no_envelope_says_why() {
+        let versioned = |v: u32| format!(r#"{{"v":{v},"id":"x"}}"#);
+        assert_eq!(Envelope::open(""), Err(NotAnEnvelope::Malformed));
+        assert_eq!(Envelope::open("{}"), Err(NotAnEnvelope::Malformed));
+        assert_eq!(Envelope::open(&versioned(1)), Err(NotAnEnvelope::Malformed));
+        assert_eq!(Envelope::open(&versioned(2)), Err(NotAnEnvelope::Version));
+        let broken = sealed(b"\xff").replace("/w==", "????");
+        assert_eq!(Envelope::open(&broken), Err(NotAnEnvelope::Base64));
+        let bodiless = sealed(b"{}").replace(r#""body":"{}""#, r#""nobody":"{}""#);
+        assert_eq!(Envelope::open(&bodiless), Err(NotAnEnvelope::Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_come_out_as_they_went_in(body: Vec<u8>) {
+            let envelope = Envelope { delivery: delivery(), body };
+            let text = envelope.seal();
+            prop_assert!(sqs_accepts(&text));
+            prop_assert_eq!(Envelope::open(&text), Ok(envelope));
+        }
+
+        #[test]
+        fn any_text_comes_out_as_it_went_in(body: String) {
+            let envelope = Envelope { delivery: delivery(), body: body.into_bytes() };
+            let text = envelope.seal();
+            prop_assert!(sqs_accepts(&text));
+            prop_assert_eq!(Envelope::open(&text), Ok(envelope));
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Money: an exact decimal with its currency. Read by `event/`, carried by `Observation`, printed in domain events.
+//!
+//! **Invariant:** no float. What is printed is digit for digit what was read, trailing zeros included.
+
+use std::{fmt, str::FromStr};
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+/// An amount in major units, as exact as it was written.
+///
+/// Holds up to 28 significant digits. Two amounts are equal when their values are: `1000.1` and `1000.10`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Amount(Decimal);
+
+/// The text is not a plain decimal number of at most 28 digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a plain decimal number of at most 28 digits")]
+pub struct NotAnAmount;
+
+impl Amount {
+    /// The sum, or `None` when it needs more than 28 digits.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Self)
+    }
+
+    /// An amount given in a currency's minor units, such as 1000 centavos, in major units: `10.00`.
+    ///
+    /// `None` when the amount has a fraction already, since there is no part of a minor unit.
+    pub fn from_minor_units(self, digits: u32) -> Option<Self> {
+        if self.0.scale() != 0 {
+            return None;
+        }
+        Decimal::try_from_i128_with_scale(self.0.mantissa(), digits).ok().map(Self)
+    }
+}
+
+impl FromStr for Amount {
+    type Err = NotAnAmount;
+
+    /// Reads `-?digits[.digits]`: no exponent, no plus sign, no superfluous leading zero, no separators.
+    fn from_str(text: &str) -> Result<Self, NotAnAmount> {
+        let unsigned = text.strip_prefix('-').unwrap_or(text);
+        let (whole, fraction) = match unsigned.split_once('.') {
+            Some((whole, fraction)) => (whole, Some(fraction)),
+            None => (unsigned, None),
+        };
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let plain = digits(whole) && (whole == "0" || !whole.starts_with('0')) && fraction.is_none_or(digits);
+        if !plain {
+            return Err(NotAnAmount);
+        }
+        // "Exact" refuses what would have to be rounded.
+        Decimal::from_str_exact(text).map(Self).map_err(|_| NotAnAmount)
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl TryFrom<String> for Amount {
+    type Error = NotAnAmount;
+
+    fn try_from(text: String) -> Result<Self, NotAnAmount> {
+        text.parse()
+    }
+}
+
+impl From<Amount> for String {
+    fn from(amount: Amount) -> Self {
+        amount.to_string()
+    }
+}
+
+/// A currency code as Xendit writes it, such as `IDR`: an open set, since Xendit keeps adding to it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Currency(String);
+
+/// The text is not three capital letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a currency code of three capital letters")]
+pub struct NotACurrency;
+
+impl Currency {
+    /// The Indonesian rupiah: the currency of every product that was sold in Indonesia only and names none.
+    pub fn idr() -> Self {
+        Self("IDR".to_owned())
+    }
+
+    /// The code.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Currency {
+    type Err = NotACurrency;
+
+    fn from_str(text: &str) -> Result<Self, NotACurrency> {
+        let code = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+        if code { Ok(Self(text.to_owned())) } else { Err(NotACurrency) }
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Currency {
+    type Error = NotACurrency;
+
+    fn try_from(text: String) -> Result<Self, NotACurrency> {
+        text.parse()
+    }
+}
+
+impl From<Currency> for String {
+    fn from(currency: Currency) -> Self {
+        currency.0
+    }
+}
+
+/// An amount and what it is an amount of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Money {
+    /// How much, in major units.
+    pub amount: Amount,
+    /// Of what.
+    pub currency: Currency,
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.currency, self.amount)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn amount(text: &str) -> Amount {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_sum_of_a_tenth_and_two_tenths_is_three_tenths() {
+        assert_eq!(amount("0.1").checked_add(amount("0.2")), Some(amount("0.3")));
+    }
+
+    #[test]
+    fn an_amount_keeps_the_zeros_it_was_written_with() {
+        for text in ["1000.10", "10000.01", "0", "0.00", "-5.50", "12345678901234567890", "12345678901234567.890"] {
+            assert_eq!(amount(text).to_string(), text);
+        }
+        assert_eq!(amount("1000.1"), amount("1000.10"));
+    }
+
+    #[test]
+    fn anything_but_a_plain_decimal_is_refused() {
+        for text in ["", "-", ".", "1.", ".5", "+1", "01", "1e3", "1_000", "1,000", " 1", "NaN", "--1", "1.2.3"] {
+            assert_eq!(text.parse::<Amount>(), Err(NotAnAmount), "{text}");
+        }
+        assert_eq!("1".repeat(40).parse::<Amount>(), Err(NotAnAmount));
+    }
+
+    #[test]
+    fn minor_units_become_major_units() {
+        assert_eq!(amount("1000").from_minor_units(2).unwrap().to_string(), "10.00");
+        assert_eq!(amount("10").from_minor_units(0).unwrap().to_string(), "10");
+        assert_eq!(amount("10.5").from_minor_units(2), None);
+    }
+
+    #[test]
+    fn a_currency_is_three_capital_letters() {
+        assert_eq!("PHP".parse::<Currency>().unwrap().as_str(), "PHP");
+        for text in ["", "php", "PH", "PHPX", "P1P", "é1"] {
+            assert_eq!(text.parse::<Currency>(), Err(NotACurrency), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_amount_prints_the_digits_it_read(text in "(0|[1-9][0-9]{0,17})(\\.[0-9]{1,9})?") {
+            prop_assert_eq!(amount(&text).to_string(), text);
+        }
+
+        #[test]
+        fn no_text_makes_reading_an_amount_panic(text in ".*") {
+            let _ = text.parse::<Amount>();
+        }
+    }
+}
