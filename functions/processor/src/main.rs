@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 use processor::{
     batch::{Batch, Processor},
     bus::EventBridge,
@@ -19,6 +19,9 @@ use runtime::{
 /// A message makes up to four calls, one after the other, and has 12 s for them.
 const PATIENCE: Patience =
     Patience { attempt: Duration::from_millis(1_500), total: Duration::from_secs(3), attempts: 3 };
+
+/// The function's timeout in template.yaml.
+const TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 
 // One thread: a function has a fraction of a core, and waking others up costs more than the work.
 #[tokio::main(flavor = "current_thread")]
@@ -48,9 +51,18 @@ async fn run(config: Config) -> Result<(), Error> {
         clock: Timestamp::now,
     };
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<Batch>| {
-        let left = event.context.deadline().duration_since(std::time::SystemTime::now()).unwrap_or_default();
-        let left = SignedDuration::try_from(left).unwrap_or(SignedDuration::ZERO);
-        processor.process(event.payload, Timestamp::now() + left).await.map_err(Error::from)
+        let now = Timestamp::now();
+        processor.process(event.payload, now + time_left(&event.context, now)).await.map_err(Error::from)
     }))
     .await
+}
+
+/// The time until the function is stopped.
+///
+/// A deadline that has passed, or lies further off than the timeout, says that two clocks disagree (or that this is a
+/// local emulator, which sends a constant). Taking it at its word would hand every message back, for ever.
+fn time_left(context: &Context, now: Timestamp) -> SignedDuration {
+    let deadline = i64::try_from(context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let left = deadline.map_or(TIMEOUT, |deadline| deadline.duration_since(now));
+    if left.is_positive() { left.min(TIMEOUT) } else { TIMEOUT }
 }

@@ -1,0 +1,189 @@
+//! The local AWS: moto's server with the resources of template.yaml, and what the other parts ask it.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
+use aws_smithy_http_client::Builder;
+use processor::ledger::item::Item;
+use serde::Deserialize;
+use shared::envelope::Envelope;
+use tokio::{process::Command, sync::Mutex};
+
+use super::children::{Children, free_port};
+use crate::project::Project;
+
+/// Where Xendit's merchants are nearest to. The emulator has every region.
+pub(super) const REGION: &str = "ap-southeast-1";
+
+/// How many messages one call returns at the most.
+const RECEIVE_BATCH: i32 = 10;
+
+/// The names of what `stack.py` has made.
+#[derive(Debug, Deserialize)]
+pub(super) struct Names {
+    pub(super) queue_url: String,
+    pub(super) dlq_url: String,
+    pub(super) published_url: String,
+    pub(super) table: String,
+    pub(super) bus: String,
+}
+
+#[derive(Clone)]
+pub(super) struct LocalAws {
+    pub(super) endpoint: String,
+    pub(super) names: Arc<Names>,
+    sqs: aws_sdk_sqs::Client,
+    dynamodb: aws_sdk_dynamodb::Client,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What has been read off the queues at the end of the flow, by delivery.
+#[derive(Default)]
+struct Seen {
+    published: HashMap<String, Vec<String>>,
+    parked: HashMap<String, String>,
+}
+
+impl LocalAws {
+    pub(super) async fn start(project: &Project, children: &mut Children, listen: SocketAddr) -> Result<Self> {
+        let port = if listen.port() == 0 { free_port()? } else { listen.port() };
+        let mut moto = Command::new(project.tool("moto_server"));
+        moto.args(["-H", &listen.ip().to_string(), "-p", &port.to_string()]);
+        children.start("moto", &mut moto)?;
+        children.wait_for(port, "moto").await?;
+        let endpoint = format!("http://127.0.0.1:{port}");
+        let names = make_resources(project, &endpoint).await?;
+        let credentials = Credentials::new("local", "local", None, None, "the local stack");
+        let http = Builder::new().build_http();
+        let sqs = aws_sdk_sqs::Config::builder()
+            .behavior_version_latest()
+            .region(aws_sdk_sqs::config::Region::new(REGION))
+            .credentials_provider(credentials.clone())
+            .endpoint_url(&endpoint)
+            .http_client(http.clone())
+            .build();
+        let dynamodb = aws_sdk_dynamodb::Config::builder()
+            .behavior_version_latest()
+            .region(aws_sdk_dynamodb::config::Region::new(REGION))
+            .credentials_provider(credentials)
+            .endpoint_url(&endpoint)
+            .http_client(http)
+            .build();
+        Ok(Self {
+            endpoint,
+            names: Arc::new(names),
+            sqs: aws_sdk_sqs::Client::from_conf(sqs),
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
+            seen: Arc::default(),
+        })
+    }
+
+    /// What a function finds in its environment besides its own settings.
+    pub(super) fn environment(&self) -> [(&'static str, &'static str); 3] {
+        [("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local"), ("AWS_SESSION_TOKEN", "local")]
+    }
+
+    /// Takes up to ten messages off the webhook queue, waiting up to a second for the first.
+    pub(super) async fn receive(&self) -> Result<Vec<Message>> {
+        self.take(&self.names.queue_url, None, Duration::from_secs(1)).await
+    }
+
+    /// Deletes a message of the webhook queue.
+    pub(super) async fn delete(&self, message: &Message) -> Result<()> {
+        let handle = message.receipt_handle().unwrap_or_default();
+        self.sqs.delete_message().queue_url(&self.names.queue_url).receipt_handle(handle).send().await?;
+        Ok(())
+    }
+
+    /// The ledger's item under a key.
+    pub(super) async fn item(&self, key: &str) -> Result<Option<Item>> {
+        let key = AttributeValue::S(key.to_owned());
+        let answer =
+            self.dynamodb.get_item().table_name(&self.names.table).key("key", key).consistent_read(true).send().await?;
+        answer
+            .item
+            .map(serde_dynamo::aws_sdk_dynamodb_1::from_item)
+            .transpose()
+            .context("the ledger holds another form")
+    }
+
+    /// The types of the domain events that a delivery has led to so far.
+    pub(super) async fn published(&self, delivery: &str) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        struct Published {
+            detail_type: String,
+            detail: Detail,
+        }
+        #[derive(Deserialize)]
+        struct Detail {
+            delivery: String,
+        }
+
+        let mut seen = self.seen.lock().await;
+        for message in self.drain(&self.names.published_url).await? {
+            let event: Published = serde_json::from_str(message.body().unwrap_or_default())?;
+            seen.published.entry(event.detail.delivery).or_default().push(event.detail_type);
+        }
+        Ok(seen.published.get(delivery).cloned().unwrap_or_default())
+    }
+
+    /// The reason for which a delivery is in the dead-letter queue, if it is.
+    pub(super) async fn parked(&self, delivery: &str) -> Result<Option<String>> {
+        let mut seen = self.seen.lock().await;
+        // Read, and left there: the queue is for people to look at.
+        for message in self.take(&self.names.dlq_url, Some(1), Duration::ZERO).await? {
+            let Ok(envelope) = Envelope::open(message.body().unwrap_or_default()) else { continue };
+            let reason = message.message_attributes().and_then(|all| all.get("reason")?.string_value());
+            seen.parked.insert(envelope.delivery.id, reason.unwrap_or("no reason was given").to_owned());
+        }
+        Ok(seen.parked.get(delivery).cloned())
+    }
+
+    async fn drain(&self, url: &str) -> Result<Vec<Message>> {
+        let mut all = Vec::new();
+        loop {
+            let some = self.take(url, None, Duration::ZERO).await?;
+            if some.is_empty() {
+                return Ok(all);
+            }
+            for message in &some {
+                let handle = message.receipt_handle().unwrap_or_default();
+                self.sqs.delete_message().queue_url(url).receipt_handle(handle).send().await?;
+            }
+            all.extend(some);
+        }
+    }
+
+    async fn take(&self, url: &str, hidden_secs: Option<i32>, wait: Duration) -> Result<Vec<Message>> {
+        let answer = self
+            .sqs
+            .receive_message()
+            .queue_url(url)
+            .max_number_of_messages(RECEIVE_BATCH)
+            .set_visibility_timeout(hidden_secs)
+            .wait_time_seconds(i32::try_from(wait.as_secs())?)
+            .message_system_attribute_names(MessageSystemAttributeName::All)
+            .message_attribute_names("All")
+            .send()
+            .await
+            .with_context(|| format!("cannot read {url}"))?;
+        Ok(answer.messages.unwrap_or_default())
+    }
+}
+
+async fn make_resources(project: &Project, endpoint: &str) -> Result<Names> {
+    let output = Command::new(project.tool("python"))
+        .args(["-c", include_str!("stack.py"), "template.yaml", endpoint])
+        .current_dir(project.root())
+        .envs([("AWS_DEFAULT_REGION", REGION), ("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")])
+        .output()
+        .await
+        .context("cannot run Python")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "template.yaml could not be made into a local stack:\n{}", said.trim());
+    serde_json::from_slice(&output.stdout).context("the local stack has no names")
+}

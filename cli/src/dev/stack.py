@@ -1,0 +1,91 @@
+"""Makes the local stack's resources from template.yaml: the template stays the only description of the cloud.
+
+SAM's own translator turns the template into plain CloudFormation, and moto's CloudFormation makes of it what webhooks
+go through: queues, table, bus. Functions, API and alarms are played by `xendit-hooks dev` itself, or not needed.
+
+Usage: stack.py TEMPLATE ENDPOINT     Prints the names of what was made as one JSON object.
+"""
+
+import json
+import sys
+
+import boto3
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+KINDS = {
+    "AWS::DynamoDB::Table",
+    "AWS::Events::EventBus",
+    "AWS::SQS::Queue",
+}
+# Fixed on a laptop, so that events/env.json can name them. In the cloud the template chooses.
+NAMES = {
+    "DeadLetterQueue": ("QueueName", "xendit-hooks-dead-letters"),
+    "EventBus": ("Name", "xendit-hooks"),
+    "LedgerTable": ("TableName", "xendit-hooks-ledger"),
+    "WebhookQueue": ("QueueName", "xendit-hooks-webhooks"),
+}
+STACK = "xendit-hooks"
+PARAMETERS = {"Environment": "test", "CallbackTokens": "local=" + 64 * "0"}
+
+
+class NoManagedPolicies:
+    """Spares the translator its question to IAM."""
+
+    def load(self):
+        return {}
+
+
+def resources(path):
+    with open(path, encoding="utf-8") as file:
+        template = yaml_parse(file.read())
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            # Nothing is uploaded here, and SAM wants an address in S3.
+            resource["Properties"]["CodeUri"] = "s3://none/none"
+    plain = transform(template, dict(PARAMETERS), NoManagedPolicies())
+    kept = {name: one for name, one in plain["Resources"].items() if one["Type"] in KINDS}
+    missing = NAMES.keys() - kept.keys()
+    if missing:
+        sys.exit(f"template.yaml has no {', '.join(sorted(missing))}")
+    for name, (key, value) in NAMES.items():
+        kept[name].setdefault("Properties", {})[key] = value
+    sections = {key: plain[key] for key in ("Parameters", "Conditions", "Mappings") if key in plain}
+    return {**sections, "Resources": kept}
+
+
+def main(path, endpoint):
+    def client(service):
+        return boto3.client(service, endpoint_url=endpoint)
+
+    client("cloudformation").create_stack(
+        StackName=STACK,
+        TemplateBody=json.dumps(resources(path)),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in PARAMETERS.items()],
+    )
+    sqs, events = client("sqs"), client("events")
+    # A rule like a merchant's, so that what was published can be read back.
+    published = sqs.create_queue(QueueName=f"{STACK}-published")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=published, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    bus = NAMES["EventBus"][1]
+    events.put_rule(Name="published", EventBusName=bus, EventPattern=json.dumps({"source": ["xendit-hooks"]}))
+    events.put_targets(Rule="published", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
+
+    def url(name):
+        return f"{endpoint}/123456789012/{name}"
+
+    print(
+        json.dumps(
+            {
+                "queue_url": url(NAMES["WebhookQueue"][1]),
+                "dlq_url": url(NAMES["DeadLetterQueue"][1]),
+                "published_url": url(f"{STACK}-published"),
+                "table": NAMES["LedgerTable"][1],
+                "bus": bus,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

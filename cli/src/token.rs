@@ -1,0 +1,84 @@
+//! `token`: digests for the template, and fresh tokens for local use.
+//!
+//! **Invariant:** a token is never an argument, where it would stay in the shell's history and show in `ps`.
+
+use std::{
+    io::{IsTerminal as _, Read as _},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use clap::Subcommand;
+use receiver::verify::Digest;
+
+/// Digests are safe to show only for tokens that nobody can guess. Xendit's are far longer.
+const MIN_TOKEN_CHARS: usize = 16;
+
+/// The strength of a token that is made here.
+const NEW_TOKEN_BYTES: usize = 32;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Read a token from the terminal or standard input and print its digest, for `CallbackTokens`.
+    Digest,
+    /// Print a fresh random token for local use. Xendit's own is in its dashboard under Settings, Webhooks.
+    New,
+}
+
+pub(crate) fn run(command: &Command) -> Result<ExitCode> {
+    match command {
+        Command::Digest => anstream::println!("{}", digest(&read()?)?),
+        Command::New => anstream::println!("{}", new()?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read() -> Result<String> {
+    if std::io::stdin().is_terminal() {
+        return rpassword::prompt_password("Callback token (not shown): ").context("cannot read from the terminal");
+    }
+    let mut token = String::new();
+    std::io::stdin().read_to_string(&mut token).context("cannot read standard input")?;
+    Ok(token)
+}
+
+fn digest(token: &str) -> Result<Digest> {
+    let token = token.trim();
+    let chars = token.chars().count();
+    ensure!(
+        chars >= MIN_TOKEN_CHARS,
+        "a callback token has at least {MIN_TOKEN_CHARS} characters, and this has {chars}; \
+         copy it from Xendit's dashboard under Settings, Webhooks"
+    );
+    Ok(Digest::of(token.as_bytes()))
+}
+
+fn new() -> Result<String> {
+    let mut bytes = [0; NEW_TOKEN_BYTES];
+    getrandom::fill(&mut bytes).context("the system has no random bytes")?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_end_of_a_pasted_token_is_no_part_of_it() {
+        let token = "0123456789abcdef";
+        assert_eq!(digest(&format!("{token}\r\n")).unwrap().to_string(), Digest::of(token.as_bytes()).to_string());
+    }
+
+    #[test]
+    fn a_short_token_is_refused() {
+        assert!(digest("0123456789abcde").is_err());
+    }
+
+    #[test]
+    fn a_new_token_is_long_and_never_the_same() {
+        let token = new().unwrap();
+        assert!(digest(&token).is_ok());
+        assert_ne!(token, new().unwrap());
+    }
+}
