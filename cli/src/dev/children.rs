@@ -17,12 +17,12 @@ use tokio::process::{Child, Command};
 
 use super::{
     digest_of_local_token,
-    local_aws::{LocalAws, REGION},
+    local_aws::{CREDENTIALS, LocalAws, REGION},
 };
 use crate::project::Project;
 
 /// How long a server may take to answer its first connection. A cold disk and a busy laptop are slow.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// The functions, by the names of their binaries.
 pub(super) const FUNCTIONS: [&str; 2] = ["receiver", "processor"];
@@ -122,7 +122,7 @@ impl Children {
             let mut function = Command::new(binary);
             function
                 .env_clear()
-                .envs(aws.environment())
+                .envs(CREDENTIALS)
                 .env("AWS_LAMBDA_RUNTIME_API", format!("http://127.0.0.1:{port}/.rt/{name}"))
                 .env("AWS_LAMBDA_FUNCTION_NAME", name)
                 .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")

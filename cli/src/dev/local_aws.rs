@@ -18,6 +18,9 @@ use crate::project::Project;
 /// Where Xendit's merchants are nearest to. The emulator has every region.
 pub(super) const REGION: &str = "ap-southeast-1";
 
+/// The emulator takes any credentials, and the SDK insists on some.
+pub(super) const CREDENTIALS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")];
+
 /// How many messages one call returns at the most.
 const RECEIVE_BATCH: i32 = 10;
 
@@ -79,11 +82,6 @@ impl LocalAws {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
             seen: Arc::default(),
         })
-    }
-
-    /// What a function finds in its environment besides its own settings.
-    pub(super) fn environment(&self) -> [(&'static str, &'static str); 3] {
-        [("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local"), ("AWS_SESSION_TOKEN", "local")]
     }
 
     /// Takes up to ten messages off the webhook queue, waiting up to a second for the first.
@@ -179,7 +177,8 @@ async fn make_resources(project: &Project, endpoint: &str) -> Result<Names> {
     let output = Command::new(project.tool("python"))
         .args(["-c", include_str!("stack.py"), "template.yaml", endpoint])
         .current_dir(project.root())
-        .envs([("AWS_DEFAULT_REGION", REGION), ("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")])
+        .env("AWS_DEFAULT_REGION", REGION)
+        .envs(CREDENTIALS)
         .output()
         .await
         .context("cannot run Python")?;
