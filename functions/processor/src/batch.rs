@@ -169,7 +169,9 @@ impl<L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<L, B, S, C> {
         let records: Vec<Record> = batch.records.iter().map(|raw| Record::read(raw)).collect::<Result<_, _>>()?;
         let batch_item_failures = stream::iter(&records)
             .map(|record| async move {
-                match self.deal_with(record, deadline).await {
+                // Whatever panics, be it while a message is handed back, only its own message comes again.
+                let fate = AssertUnwindSafe(self.deal_with(record, deadline)).catch_unwind().await;
+                match fate.unwrap_or(Fate::ComesAgain) {
                     Fate::Done => None,
                     Fate::ComesAgain => Some(Failure { item_identifier: record.message_id.clone() }),
                 }
@@ -181,7 +183,7 @@ impl<L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<L, B, S, C> {
         Ok(Response { batch_item_failures })
     }
 
-    /// One message, from its body to its end. Never fails, never panics.
+    /// One message, from its body to its end. Never fails.
     async fn deal_with(&self, record: &Record, deadline: Timestamp) -> Fate {
         if deadline.duration_since((self.clock)()) < RESERVE {
             tracing::warn!(message = record.message_id, outcome = "no_time", "handed back");
