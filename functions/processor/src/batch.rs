@@ -169,7 +169,9 @@ impl<L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<L, B, S, C> {
         let records: Vec<Record> = batch.records.iter().map(|raw| Record::read(raw)).collect::<Result<_, _>>()?;
         let batch_item_failures = stream::iter(&records)
             .map(|record| async move {
-                match self.deal_with(record, deadline).await {
+                // Whatever panics, be it while a message is handed back, only its own message comes again.
+                let fate = AssertUnwindSafe(self.deal_with(record, deadline)).catch_unwind().await;
+                match fate.unwrap_or(Fate::ComesAgain) {
                     Fate::Done => None,
                     Fate::ComesAgain => Some(Failure { item_identifier: record.message_id.clone() }),
                 }
@@ -181,7 +183,7 @@ impl<L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<L, B, S, C> {
         Ok(Response { batch_item_failures })
     }
 
-    /// One message, from its body to its end. Never fails, never panics.
+    /// One message, from its body to its end. Never fails.
     async fn deal_with(&self, record: &Record, deadline: Timestamp) -> Fate {
         if deadline.duration_since((self.clock)()) < RESERVE {
             tracing::warn!(message = record.message_id, outcome = "no_time", "handed back");
@@ -299,5 +301,133 @@ impl Known {
             %reason,
             "not processed"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        bus::Rejected,
+        domain_event::DomainEvent,
+        ledger::{Write, item::Item},
+        source::SourceTrouble,
+    };
+
+    /// Ports that nothing gets as far as.
+    struct Untouched;
+
+    impl Ledger for Untouched {
+        async fn insert(&self, _: &Item) -> Result<Write, LedgerTrouble> {
+            unreachable!()
+        }
+        async fn replace(&self, _: &Item, _: u64) -> Result<Write, LedgerTrouble> {
+            unreachable!()
+        }
+        async fn clear(&self, _: &str, _: &[&DomainEvent]) -> Result<(), LedgerTrouble> {
+            unreachable!()
+        }
+    }
+
+    impl Bus for Untouched {
+        async fn publish(&self, _: &[&DomainEvent]) -> Vec<Rejected> {
+            unreachable!()
+        }
+    }
+
+    /// Cannot park, so that everything comes again.
+    struct Stuck;
+
+    impl Source for Stuck {
+        async fn postpone(&self, _: &Record, _: Duration) -> Result<(), SourceTrouble> {
+            Ok(())
+        }
+        async fn park(&self, _: &Record, _: &str) -> Result<(), SourceTrouble> {
+            Err(SourceTrouble("timeout".to_owned()))
+        }
+    }
+
+    fn batch(json: &str) -> Batch {
+        serde_json::from_str(json).unwrap()
+    }
+
+    async fn process(json: &str) -> Result<String, Unidentified> {
+        let processor = Processor {
+            ledger: Untouched,
+            bus: Untouched,
+            source: Stuck,
+            environment: Environment::Test,
+            clock: || Timestamp::UNIX_EPOCH,
+        };
+        let response = processor.process(batch(json), Timestamp::MAX).await?;
+        Ok(serde_json::to_string(&response).unwrap())
+    }
+
+    fn record(id: &str, receive_count: u32) -> Record {
+        let attributes = Attributes { approximate_receive_count: receive_count.to_string() };
+        Record { message_id: id.to_owned(), receipt_handle: String::new(), body: String::new(), attributes }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_what_lambda_reads() {
+        assert_eq!(process(r#"{"Records":[]}"#).await.unwrap(), r#"{"batchItemFailures":[]}"#);
+        let one = r#"{"Records":[{"messageId":"m-1","body":"no envelope"}]}"#;
+        assert_eq!(process(one).await.unwrap(), r#"{"batchItemFailures":[{"itemIdentifier":"m-1"}]}"#);
+        let two = r#"{"Records":[{"messageId":"m-1","body":""},{"messageId":"m-2","body":"{}"}]}"#;
+        let answer = process(two).await.unwrap();
+        assert_eq!(answer, r#"{"batchItemFailures":[{"itemIdentifier":"m-1"},{"itemIdentifier":"m-2"}]}"#);
+    }
+
+    #[tokio::test]
+    async fn a_record_without_a_message_id_brings_the_whole_batch_back() {
+        for strange in [r"{}", r#"{"messageId":""}"#, r#"{"messageId":null}"#, r#"{"messageId":7}"#, "7", "null", "[]"]
+        {
+            let json = format!(r#"{{"Records":[{{"messageId":"m-1","body":"x"}},{strange}]}}"#);
+            assert_eq!(process(&json).await, Err(Unidentified), "{strange}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_with_an_id_is_its_own_affair_whatever_else_it_holds() {
+        for strange in [r#""body":null"#, r#""body":7"#, r#""body":{"a":1}"#, r#""body":"\ud800""#, r#""other":1"#] {
+            let json = format!(r#"{{"Records":[{{"messageId":"m-1",{strange}}}]}}"#);
+            let answer = process(&json).await.unwrap();
+            assert_eq!(answer, r#"{"batchItemFailures":[{"itemIdentifier":"m-1"}]}"#, "{strange}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_batch_is_not_taken_for_an_empty_one() {
+        for json in ["{}", "null", "[]", r#"{"records":[]}"#, r#"{"Records":null}"#] {
+            assert!(serde_json::from_str::<Batch>(json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_does_not_say_how_often_it_came_came_once() {
+        let count = |json: &str| serde_json::from_str::<Record>(json).unwrap().receive_count();
+        assert_eq!(count(r#"{"messageId":"m"}"#), 1);
+        assert_eq!(count(r#"{"messageId":"m","attributes":{"ApproximateReceiveCount":"x"}}"#), 1);
+        assert_eq!(count(r#"{"messageId":"m","attributes":{"ApproximateReceiveCount":"7"}}"#), 7);
+    }
+
+    #[test]
+    fn the_delay_grows_with_each_receive_up_to_a_quarter_of_an_hour() {
+        for id in ["m-1", "059f36b4-87a3-44ab-83d2-661975830a7d", ""] {
+            let delays: Vec<_> = (1..=12).map(|count| backoff(&record(id, count)).as_secs()).collect();
+            for (delay, longest) in delays.iter().zip([5, 15, 45, 135, 405, 900, 900, 900, 900, 900, 900, 900]) {
+                assert!((longest / 2..=longest).contains(delay), "{id}: {delays:?}");
+            }
+            assert!(delays.windows(2).take(4).all(|pair| pair[0] < pair[1]), "{id}: {delays:?}");
+        }
+        assert!(backoff(&record("m", 0)).as_secs() >= 2);
+        assert!(backoff(&record("m", u32::MAX)).as_secs() <= 900);
+    }
+
+    #[test]
+    fn messages_that_failed_together_come_back_apart() {
+        let delays: std::collections::BTreeSet<_> =
+            (0..100).map(|n| backoff(&record(&format!("message-{n}"), 4))).collect();
+        assert!(delays.len() > 30, "{}", delays.len());
     }
 }

@@ -76,22 +76,30 @@ impl EventBridge {
 impl Bus for EventBridge {
     async fn publish(&self, events: &[&DomainEvent]) -> Vec<Rejected> {
         let mut rejected = Vec::new();
-        let mut call: Vec<&DomainEvent> = Vec::new();
-        let mut bytes = 0;
-        for event in events {
-            if call.len() == MAX_ENTRIES || (bytes + event.detail.len() > MAX_BYTES && !call.is_empty()) {
-                rejected.extend(self.put(&call).await);
-                call.clear();
-                bytes = 0;
-            }
-            bytes += event.detail.len();
-            call.push(event);
-        }
-        if !call.is_empty() {
-            rejected.extend(self.put(&call).await);
+        for call in calls(events) {
+            rejected.extend(self.put(call).await);
         }
         rejected
     }
+}
+
+/// Divides events into what fits into one call each.
+fn calls<'a, 'e>(events: &'a [&'e DomainEvent]) -> Vec<&'a [&'e DomainEvent]> {
+    let mut calls = Vec::new();
+    let (mut rest, mut call, mut bytes) = (events, 0, 0);
+    for event in events {
+        bytes += event.detail.len();
+        if call == MAX_ENTRIES || (call > 0 && bytes > MAX_BYTES) {
+            let (full, others) = rest.split_at(call);
+            calls.push(full);
+            (rest, call, bytes) = (others, 0, event.detail.len());
+        }
+        call += 1;
+    }
+    if !rest.is_empty() {
+        calls.push(rest);
+    }
+    calls
 }
 
 fn reject(events: &[&DomainEvent], reason: &str) -> Vec<Rejected> {
@@ -104,5 +112,37 @@ fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> &str {
         SdkError::ServiceError(refusal) => refusal.err().code().unwrap_or("no error code"),
         SdkError::TimeoutError(_) => "timeout",
         _ => "no connection",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(bytes: usize) -> DomainEvent {
+        DomainEvent { id: String::new(), detail_type: "invoice.paid".to_owned(), detail: "x".repeat(bytes) }
+    }
+
+    /// How many events each call holds.
+    fn sizes(events: &[DomainEvent]) -> Vec<usize> {
+        let events: Vec<_> = events.iter().collect();
+        let calls = calls(&events);
+        assert_eq!(calls.concat(), events, "every event once, in order");
+        calls.into_iter().map(<[_]>::len).collect()
+    }
+
+    #[test]
+    fn a_call_holds_ten_events() {
+        assert_eq!(sizes(&[]), Vec::<usize>::new());
+        assert_eq!(sizes(&vec![event(1); 1]), [1]);
+        assert_eq!(sizes(&vec![event(1); 10]), [10]);
+        assert_eq!(sizes(&vec![event(1); 23]), [10, 10, 3]);
+    }
+
+    #[test]
+    fn a_call_holds_no_more_bytes_than_it_may() {
+        assert_eq!(sizes(&vec![event(MAX_BYTES / 2); 5]), [2, 2, 1]);
+        assert_eq!(sizes(&[event(1), event(MAX_BYTES), event(1)]), [1, 1, 1]);
+        assert_eq!(sizes(&[event(MAX_BYTES + 1), event(MAX_BYTES + 1)]), [1, 1], "refused by the bus, not by us");
     }
 }

@@ -173,3 +173,194 @@ fn depth(json: &str) -> usize {
     }
     deepest
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use shared::{envelope::Delivery, event::Event, observation::Observation};
+
+    use super::*;
+    use crate::{business, ledger::state::Change};
+
+    const NO_LIMIT: usize = usize::MAX;
+
+    fn delivery(id: &str) -> Delivery {
+        Delivery {
+            id: id.to_owned(),
+            received_at: "2026-01-02T03:04:05.678Z".parse().unwrap(),
+            environment: Environment::Test,
+            token: "test".to_owned(),
+            topic: None,
+            webhook_id: Some("wh-1".to_owned()),
+            api_version: None,
+            content_type: None,
+        }
+    }
+
+    fn transition(known: Option<&State>, observation: &Observation) -> Transition {
+        match Change::of(known, observation) {
+            Change::News(transition) => *transition,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The events of bodies that came one after the other, those of the last one.
+    fn written_by(delivery_id: &str, bodies: &[&str], room: usize) -> Vec<DomainEvent> {
+        let (mut known, mut events): (Option<State>, Vec<DomainEvent>) = (None, Vec::new());
+        for (version, body) in (1..).zip(bodies) {
+            let event = Event::parse(body.as_bytes(), None).unwrap();
+            let (observation, delivery) = (event.observe(), delivery(delivery_id));
+            let now = "2026-01-02T03:04:06Z".parse().unwrap();
+            let news =
+                News { observation: &observation, delivery: &delivery, body: event.text(), receive_count: 1, now };
+            let transition = transition(known.as_ref(), &observation);
+            let announcements = business::announce(&transition);
+            events = announcements.iter().map(|a| write(a, &transition, &news, version, room)).collect();
+            known = Some(transition.after);
+        }
+        events
+    }
+
+    fn only(bodies: &[&str]) -> DomainEvent {
+        let mut events = written_by("d-1", bodies, NO_LIMIT);
+        assert_eq!(events.len(), 1);
+        events.remove(0)
+    }
+
+    fn detail(event: &DomainEvent) -> Value {
+        serde_json::from_str(&event.detail).unwrap()
+    }
+
+    fn invoice(status: &str, paid: &str) -> String {
+        format!(
+            r#"{{"id":"inv-1","user_id":"acc-1","external_id":"order-1","merchant_name":"M","status":"{status}","amount":1000,"paid_amount":{paid},"currency":"IDR","payment_channel":"BCA","updated":"2026-01-02T03:00:00Z"}}"#
+        )
+    }
+
+    fn payment(captures: &[&str]) -> String {
+        let captures: Vec<_> = captures
+            .iter()
+            .enumerate()
+            .map(|(n, amount)| format!(r#"{{"capture_id":"c{n}","capture_amount":{amount}}}"#))
+            .collect();
+        format!(
+            r#"{{"event":"payment.capture","business_id":"acc-1","data":{{"payment_id":"py-1","currency":"PHP","status":"SUCCEEDED","captures":[{}]}}}}"#,
+            captures.join(",")
+        )
+    }
+
+    #[test]
+    fn the_detail_is_what_consumers_are_promised() {
+        let (expired, paid) = (invoice("EXPIRED", "null"), invoice("PAID", "1000.10"));
+        let event = only(&[&expired, &paid]);
+        assert_eq!(event.detail_type, "invoice.paid");
+        let expected = json!({
+            "schema_version": 1,
+            "id": event.id,
+            "environment": "test",
+            "account": "acc-1",
+            "subject": { "kind": "invoice", "id": "inv-1" },
+            "reference": "order-1",
+            "phase": "paid",
+            "previous_phase": "expired",
+            "event": "invoice",
+            "status": "PAID",
+            "failure_code": null,
+            "channel": "BCA",
+            "unknown_because": null,
+            "paid": { "amount": "1000.10", "currency": "IDR" },
+            "asked": { "amount": "1000", "currency": "IDR" },
+            "captures": [],
+            "contradicting": [],
+            "late": true,
+            "paid_differs": true,
+            "occurred_at": "2026-01-02T03:00:00Z",
+            "received_at": "2026-01-02T03:04:05.678Z",
+            "delivery": "d-1",
+            "version": 2,
+            "body": serde_json::from_str::<Value>(&paid).unwrap(),
+            "body_omitted": false,
+        });
+        assert_eq!(detail(&event), expected);
+    }
+
+    #[test]
+    fn the_id_is_the_same_whichever_delivery_brings_the_news() {
+        let body = invoice("PAID", "1000");
+        let ids = |delivery: &str| written_by(delivery, &[&body], NO_LIMIT).remove(0).id;
+        assert_eq!(ids("d-1"), ids("d-2"));
+        assert_eq!(ids("d-1").len(), 32);
+    }
+
+    #[test]
+    fn two_transitions_and_two_events_of_one_have_different_ids() {
+        let bodies = [payment(&["200"]), payment(&["201", "300"])];
+        let first = only(&[&bodies[0]]);
+        let both = written_by("d-1", &[&bodies[0], &bodies[1]], NO_LIMIT);
+        let types: Vec<_> = both.iter().map(|event| event.detail_type.as_str()).collect();
+        assert_eq!(types, ["payment.succeeded", "webhook.conflict"]);
+        assert!(first.id != both[0].id && both[0].id != both[1].id);
+        let elsewhere = bodies[0].replace("py-1", "py-2");
+        assert_ne!(only(&[&elsewhere]).id, first.id);
+    }
+
+    #[test]
+    fn amounts_are_told_digit_for_digit() {
+        for amount in ["1000.10", "10000.01", "0.1", "12345678901234567890", "12345678901234567890.12345678", "0.00"] {
+            let event = only(&[&invoice("PAID", amount)]);
+            let expected = format!(r#""paid":{{"amount":"{amount}","currency":"IDR"}}"#);
+            assert!(event.detail.contains(&expected), "{amount}: {}", event.detail);
+            assert!(event.detail.contains(&format!(r#""paid_amount":{amount},"#)), "and in the body as they came");
+        }
+    }
+
+    #[test]
+    fn a_tenth_and_two_tenths_are_three_tenths() {
+        let event = only(&[&payment(&["0.1", "0.2"])]);
+        assert_eq!(detail(&event)["paid"], json!({ "amount": "0.3", "currency": "PHP" }));
+        let captures = json!([
+            { "id": "c0", "amount": "0.1", "currency": "PHP" },
+            { "id": "c1", "amount": "0.2", "currency": "PHP" }
+        ]);
+        assert_eq!(detail(&event)["captures"], captures);
+    }
+
+    #[test]
+    fn a_body_that_is_too_large_or_too_deep_is_left_out_and_said_to_be() {
+        let unknown = |data: &str| format!(r#"{{"event":"moon.landed","data":{data}}}"#);
+        let nested = |depth: usize| unknown(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
+        let sized = |bytes: usize| unknown(&format!("\"{}\"", "x".repeat(bytes)));
+        let overhead = sized(0).len();
+        for (body, room, omitted) in [
+            (nested(MAX_BODY_DEPTH - 1), NO_LIMIT, false),
+            (nested(MAX_BODY_DEPTH), NO_LIMIT, true),
+            (nested(100_000), NO_LIMIT, true),
+            (unknown(r#""[[[\"{{{""#), NO_LIMIT, false),
+            (sized(MAX_BODY_BYTES - overhead), NO_LIMIT, false),
+            (sized(MAX_BODY_BYTES - overhead + 1), NO_LIMIT, true),
+            (sized(100), overhead + 100, false),
+            (sized(100), overhead + 99, true),
+        ] {
+            let event = written_by("d-1", &[&body], room).remove(0);
+            let detail = detail(&event);
+            assert_eq!(detail["body_omitted"], omitted, "{} bytes", body.len());
+            assert_eq!(detail["body"].is_null(), omitted);
+            assert_eq!(detail["event"], "moon.landed", "the rest is told all the same");
+        }
+    }
+
+    #[test]
+    fn a_webhook_that_is_not_understood_says_why() {
+        let event = only(&[r#"{"event":"payout.succeeded","business_id":"acc-1","data":{"status":"SUCCEEDED"}}"#]);
+        assert_eq!(event.detail_type, "webhook.unknown");
+        assert_eq!(detail(&event)["unknown_because"], "no usable data.id");
+        assert_eq!(detail(&event)["subject"]["kind"], "unknown");
+        assert_eq!(detail(&event)["account"], "acc-1");
+    }
+
+    #[test]
+    fn strings_in_a_body_do_not_count_as_depth() {
+        assert_eq!(depth(r#"{"a":"[[[\"[[\\","b":[{}]}"#), 3);
+        assert_eq!(depth("]]]["), 1);
+    }
+}

@@ -119,4 +119,21 @@ mod tests {
             assert_eq!(routed(method, "/webhook"), Err(405), "{method}");
         }
     }
+
+    #[test]
+    fn an_acknowledgement_is_json_with_the_id_and_nothing_else() {
+        let response = acknowledge("8476a536-e9f4-11e8-9739-2dfe598c3fcd");
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "application/json");
+        assert_eq!(response.body(), r#"{"id":"8476a536-e9f4-11e8-9739-2dfe598c3fcd"}"#);
+        assert_eq!(acknowledge(r#"a"b\c</script>"#).body(), r#"{"id":"abcscript"}"#);
+    }
+
+    #[test]
+    fn a_refusal_says_nothing() {
+        let arrival = Arrival { id: "d-1".to_owned(), at: jiff::Timestamp::UNIX_EPOCH };
+        let response = refuse(StatusCode::UNAUTHORIZED, "wrong token", &arrival);
+        assert_eq!((response.status().as_u16(), response.body().as_str()), (401, ""));
+        assert!(response.headers().is_empty());
+    }
 }

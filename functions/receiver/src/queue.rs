@@ -118,3 +118,15 @@ fn not_stored<E: ProvideErrorMetadata>(error: &SdkError<E>) -> NotStored {
         _ => NotStored::Unreachable("the request could not be made"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The test vectors of RFC 1321.
+    #[test]
+    fn the_md5_is_written_as_sqs_writes_it() {
+        assert_eq!(md5_hex(""), "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(md5_hex("abc"), "900150983cd24fb0d6963f7d28e17f72");
+    }
+}

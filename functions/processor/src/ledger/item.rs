@@ -196,3 +196,170 @@ impl Unpublished {
         news.receive_count < 4 && news.now.duration_since(self.since) < WRITER_LIFETIME
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::event::Event;
+
+    use super::*;
+
+    const START: &str = "2026-01-02T03:04:05Z";
+
+    fn delivery(id: &str) -> Delivery {
+        Delivery {
+            id: id.to_owned(),
+            received_at: START.parse().unwrap(),
+            environment: Environment::Test,
+            token: "test".to_owned(),
+            topic: None,
+            webhook_id: None,
+            api_version: None,
+            content_type: None,
+        }
+    }
+
+    /// A message that came some seconds after the start.
+    struct Message {
+        body: String,
+        observation: Observation,
+        delivery: Delivery,
+        receive_count: u32,
+        now: Timestamp,
+    }
+
+    impl Message {
+        fn new(delivery_id: &str, body: &str, seconds: i64) -> Self {
+            let observation = Event::parse(body.as_bytes(), None).unwrap().observe();
+            let start: Timestamp = START.parse().unwrap();
+            let now = start.checked_add(SignedDuration::from_secs(seconds)).unwrap();
+            Self { body: body.to_owned(), observation, delivery: delivery(delivery_id), receive_count: 1, now }
+        }
+
+        fn received(mut self, count: u32) -> Self {
+            self.receive_count = count;
+            self
+        }
+
+        fn news(&self) -> News<'_> {
+            News {
+                observation: &self.observation,
+                delivery: &self.delivery,
+                body: &self.body,
+                receive_count: self.receive_count,
+                now: self.now,
+            }
+        }
+    }
+
+    fn write(known: Option<&Item>, message: &Message) -> Item {
+        match Item::step(known, &message.news()) {
+            Step::Write(item) => *item,
+            repeat => panic!("{repeat:?}"),
+        }
+    }
+
+    fn invoice(status: &str) -> String {
+        format!(
+            r#"{{"id":"inv-1","user_id":"acc-1","external_id":"order-1","merchant_name":"M","status":"{status}",
+                "amount":1000,"paid_amount":1000,"currency":"IDR"}}"#
+        )
+    }
+
+    /// A virtual account that was updated in some minute, with a body of some size.
+    fn account(minute: usize, bytes: usize) -> String {
+        format!(
+            r#"{{"id":"va-1","is_closed":true,"account_number":"1","status":"ACTIVE","filler":"{}",
+                "updated":"2026-01-02T{:02}:{:02}:00Z"}}"#,
+            "x".repeat(bytes),
+            minute / 60,
+            minute % 60
+        )
+    }
+
+    #[test]
+    fn a_fresh_fact_makes_an_item_with_its_event_inside() {
+        let message = Message::new("d-1", &invoice("PAID"), 0);
+        let item = write(None, &message);
+        assert_eq!((item.key.as_str(), item.version), ("test#acc-1#invoice#inv-1", 1));
+        assert_eq!(item.reference.as_deref(), Some("order-1"));
+        assert_eq!(item.publishable(&message.news()).len(), 1);
+        assert!(message.news().wrote(&item));
+        let [entry] = &item.history[..] else { panic!("{:?}", item.history) };
+        assert_eq!((entry.stage.as_str(), entry.delivery.as_str()), ("invoice.paid", "d-1"));
+    }
+
+    #[test]
+    fn a_subject_without_an_account_has_a_key_too() {
+        assert_eq!(write(None, &Message::new("d-1", &account(0, 0), 0)).key, "test#-#virtual_account#va-1");
+    }
+
+    #[test]
+    fn a_duplicate_and_the_past_write_nothing() {
+        let known = write(None, &Message::new("d-1", &invoice("PAID"), 0));
+        let step = |status| Item::step(Some(&known), &Message::new("d-2", &invoice(status), 1).news());
+        assert_eq!(step("PAID"), Step::Duplicate);
+        assert_eq!(step("EXPIRED"), Step::Stale);
+    }
+
+    #[test]
+    fn a_change_counts_the_version_up_and_keeps_what_still_has_to_be_published() {
+        let known = write(None, &Message::new("d-1", &invoice("PENDING"), 0));
+        let next = write(Some(&known), &Message::new("d-2", &invoice("PAID"), 1));
+        assert_eq!(next.version, 2);
+        let mut types: Vec<_> = next.outbox.values().map(|waiting| waiting.event.detail_type.as_str()).collect();
+        types.sort_unstable();
+        assert_eq!(types, ["invoice.paid", "invoice.pending"]);
+    }
+
+    #[test]
+    fn an_item_is_recognised_only_by_the_run_that_wrote_it() {
+        let item = write(None, &Message::new("d-1", &invoice("PAID"), 0));
+        assert!(Message::new("d-1", &invoice("PAID"), 0).news().wrote(&item));
+        assert!(!Message::new("d-2", &invoice("PAID"), 0).news().wrote(&item), "another delivery");
+        assert!(!Message::new("d-1", &invoice("PAID"), 0).received(2).news().wrote(&item), "another receive");
+        assert!(!Message::new("d-1", &invoice("PAID"), 1).news().wrote(&item), "another moment");
+    }
+
+    #[test]
+    fn what_another_run_wrote_is_left_to_it_while_it_may_be_alive() {
+        let item = write(None, &Message::new("d-1", &invoice("PAID"), 0));
+        let publishable = |message: &Message| item.publishable(&message.news()).len();
+        for (seconds, receive_count, expected) in
+            [(0, 1, 0), (29, 1, 0), (29, 3, 0), (30, 1, 1), (3600, 1, 1), (0, 4, 1), (-600, 3, 0), (-600, 4, 1)]
+        {
+            let message = Message::new("d-2", &invoice("PAID"), seconds).received(receive_count);
+            assert_eq!(publishable(&message), expected, "after {seconds} s, at receive {receive_count}");
+        }
+    }
+
+    #[test]
+    fn bodies_that_wait_together_leave_room_for_the_rest_of_the_item() {
+        let mut item = write(None, &Message::new("d-0", &account(0, 90_000), 0));
+        for minute in 1..40 {
+            item = write(Some(&item), &Message::new(&format!("d-{minute}"), &account(minute, 90_000), 0));
+        }
+        assert_eq!(item.outbox.len(), 40, "every event is there");
+        let omitted = |waiting: &Unpublished| waiting.event.detail.contains(r#""body":null,"body_omitted":true"#);
+        assert_eq!(item.outbox.values().filter(|waiting| !omitted(waiting)).count(), 3, "and three have their body");
+        assert!(serde_json::to_string(&item).unwrap().len() < 400 * 1024, "an item of DynamoDB holds 400 KB");
+    }
+
+    #[test]
+    fn only_the_latest_changes_are_remembered() {
+        let mut item = write(None, &Message::new("d-0", &account(0, 0), 0));
+        for minute in 1..=MAX_HISTORY + 5 {
+            item = write(Some(&item), &Message::new(&format!("d-{minute}"), &account(minute, 0), 0));
+            item.outbox.clear();
+        }
+        assert_eq!(item.history.len(), MAX_HISTORY);
+        assert_eq!(item.history.first().unwrap().delivery, "d-6");
+        assert_eq!(item.history.last().unwrap().delivery, format!("d-{}", MAX_HISTORY + 5));
+    }
+
+    #[test]
+    fn an_item_survives_being_written_down() {
+        let known = write(None, &Message::new("d-1", &invoice("PENDING"), 0));
+        let item = write(Some(&known), &Message::new("d-2", &invoice("PAID"), 1));
+        assert_eq!(serde_json::from_str::<Item>(&serde_json::to_string(&item).unwrap()).unwrap(), item);
+    }
+}

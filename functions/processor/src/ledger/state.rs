@@ -125,8 +125,11 @@ impl State {
 
     /// How many amounts there are beyond one for each fact.
     pub fn contradictions(&self) -> usize {
-        let beyond_one = |amounts: &BTreeSet<Money>| amounts.len().saturating_sub(1);
-        beyond_one(&self.paid) + beyond_one(&self.asked) + self.captures.values().map(beyond_one).sum::<usize>()
+        beyond_one(&self.paid) + beyond_one(&self.asked) + self.contradicting_captures()
+    }
+
+    fn contradicting_captures(&self) -> usize {
+        self.captures.values().map(beyond_one).sum()
     }
 
     /// What was paid in all: the sum of the captures, or else the one amount that was told.
@@ -156,6 +159,10 @@ fn join(into: &mut BTreeSet<Money>, from: BTreeSet<Money>) {
     while into.len() > MAX_AMOUNTS {
         into.pop_last();
     }
+}
+
+fn beyond_one(amounts: &BTreeSet<Money>) -> usize {
+    amounts.len().saturating_sub(1)
 }
 
 fn only(amounts: &BTreeSet<Money>) -> Option<Money> {
@@ -210,13 +217,318 @@ impl Change {
             || after.captures.len() > before.captures.len()
             || learnt(&before.paid, &after.paid)
             || learnt(&before.asked, &after.asked);
-        // A further stage leaves the amounts of the last one behind, and with them their contradictions.
-        let known_contradictions = if same_fact { before.contradictions() } else { 0 };
+        // A further stage leaves the amounts of the last one behind, and with them their contradictions. Captures stay.
+        let known_contradictions = if same_fact { before.contradictions() } else { before.contradicting_captures() };
         let conflicting = after.contradictions() > known_contradictions;
         if advanced || conflicting {
             Self::News(Box::new(Transition { before: Some(before.clone()), after, advanced, conflicting }))
         } else {
             Self::Quiet(Box::new(after))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{
+        collection::{btree_map, btree_set},
+        option,
+        prelude::*,
+        sample::select,
+    };
+    use shared::{event::Event, lifecycle::Kind};
+
+    use super::*;
+
+    fn seen(body: &str) -> Observation {
+        Event::parse(body.as_bytes(), None).unwrap().observe()
+    }
+
+    fn state(body: &str) -> State {
+        State::from(&seen(body))
+    }
+
+    fn money(amount: &str) -> Money {
+        Money { amount: amount.parse().unwrap(), currency: "IDR".parse().unwrap() }
+    }
+
+    fn invoice(status: &str, paid: &str, minute: u32) -> String {
+        format!(
+            r#"{{"id":"inv-1","user_id":"a","external_id":"o","merchant_name":"M","status":"{status}","amount":1000,
+                "paid_amount":{paid},"currency":"IDR","updated":"2026-01-02T03:{minute:02}:00Z"}}"#
+        )
+    }
+
+    fn account(status: &str, expected: &str, minute: u32) -> String {
+        format!(
+            r#"{{"id":"va-1","owner_id":"a","external_id":"o","is_closed":true,"account_number":"1","bank_code":"BNI",
+                "status":"{status}","expected_amount":{expected},"updated":"2026-01-02T03:{minute:02}:00Z"}}"#
+        )
+    }
+
+    fn payment(event: &str, status: &str, captures: &[(&str, &str)]) -> String {
+        let captures: Vec<_> = captures
+            .iter()
+            .map(|(id, amount)| format!(r#"{{"capture_id":"{id}","capture_amount":{amount}}}"#))
+            .collect();
+        format!(
+            r#"{{"event":"{event}","business_id":"a","data":{{"payment_id":"py-1","reference_id":"o","currency":"IDR",
+                "request_amount":500,"status":"{status}","captures":[{}],"updated":"2026-01-02T03:00:00Z"}}}}"#,
+            captures.join(",")
+        )
+    }
+
+    // --- The laws, over states that nobody thought of ---
+
+    /// A minute of one hour: few enough for two states to share one.
+    fn time() -> impl Strategy<Value = Timestamp> {
+        (0..4_u32).prop_map(|minute| format!("2026-01-02T03:{minute:02}:00Z").parse().unwrap())
+    }
+
+    fn word() -> impl Strategy<Value = Option<String>> {
+        option::of(select(&["A", "B", "C"][..]).prop_map(str::to_owned))
+    }
+
+    /// A set that a state can hold, at times a full one.
+    fn amounts(least: usize) -> impl Strategy<Value = BTreeSet<Money>> {
+        btree_set((0..20_u32).prop_map(|n| money(&n.to_string())), least..=MAX_AMOUNTS)
+    }
+
+    fn mark() -> impl Strategy<Value = Mark> {
+        prop_oneof![(0..3_u64).prop_map(Mark::Count), time().prop_map(Mark::At)]
+    }
+
+    fn state_of(kind: Kind) -> impl Strategy<Value = State> {
+        let stages: Vec<_> = Stage::ALL.iter().copied().filter(|stage| stage.kind() == kind).collect();
+        let told = (select(stages), option::of(mark()), option::of(time()), word(), select(&["e", "f"][..]), word());
+        let captures = btree_map(select(&["c1", "c2", "c3"][..]).prop_map(str::to_owned), amounts(1), 0..=3);
+        (told, amounts(0), amounts(0), captures, word(), word()).prop_map(
+            |((stage, mark, occurred_at, status, event, failure_code), paid, asked, captures, reference, channel)| {
+                State {
+                    stage,
+                    mark,
+                    occurred_at,
+                    status,
+                    event: event.to_owned(),
+                    failure_code,
+                    paid,
+                    asked,
+                    captures,
+                    reference,
+                    channel,
+                }
+            },
+        )
+    }
+
+    /// Three states of one subject, of any kind.
+    fn three() -> impl Strategy<Value = (State, State, State)> {
+        select(Kind::ALL).prop_flat_map(|kind| (state_of(kind), state_of(kind), state_of(kind)))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn merging_does_not_depend_on_grouping((a, b, c) in three()) {
+            prop_assert_eq!(a.clone().merge(b.clone()).merge(c.clone()), a.merge(b.merge(c)));
+        }
+
+        #[test]
+        fn merging_does_not_depend_on_order((a, b, _) in three()) {
+            prop_assert_eq!(a.clone().merge(b.clone()), b.merge(a));
+        }
+
+        #[test]
+        fn merging_the_same_again_changes_nothing((a, b, _) in three()) {
+            prop_assert_eq!(a.clone().merge(a.clone()), a.clone());
+            let both = a.clone().merge(b.clone());
+            prop_assert_eq!(both.clone().merge(a), both.clone());
+            prop_assert_eq!(both.clone().merge(b), both);
+        }
+
+        #[test]
+        fn a_state_that_was_merged_into_is_never_older_than_before((a, b, _) in three()) {
+            let both = a.clone().merge(b.clone());
+            prop_assert!(both.compare(&a) != Ordering::Less && both.compare(&b) != Ordering::Less);
+        }
+
+        #[test]
+        fn a_state_survives_being_written_down((a, _, _) in three()) {
+            let text = serde_json::to_string(&a).unwrap();
+            prop_assert_eq!(serde_json::from_str::<State>(&text).unwrap(), a);
+        }
+
+        #[test]
+        fn many_contradicting_amounts_end_in_the_same_few_in_any_order(
+            order in Just((0..12_u32).collect::<Vec<_>>()).prop_shuffle(),
+        ) {
+            let merged = order
+                .iter()
+                .map(|n| state(&invoice("PAID", &n.to_string(), 0)))
+                .reduce(State::merge)
+                .unwrap();
+            let kept: Vec<_> = merged.paid.iter().map(|money| money.amount.to_string()).collect();
+            prop_assert_eq!(kept, ["0", "1", "2", "3", "4", "5", "6", "7"]);
+        }
+    }
+
+    // --- Lifecycles as Xendit sends them ---
+
+    fn permutations(n: usize) -> Vec<Vec<usize>> {
+        if n == 0 {
+            return vec![Vec::new()];
+        }
+        let shorter = permutations(n - 1);
+        let insert = |order: &Vec<usize>, at: usize| {
+            let mut order = order.clone();
+            order.insert(at, n - 1);
+            order
+        };
+        shorter.iter().flat_map(|order| (0..n).map(move |at| insert(order, at))).collect()
+    }
+
+    /// What is known after observations came in some order.
+    fn after<'a>(observations: impl IntoIterator<Item = &'a Observation>) -> State {
+        let mut known: Option<State> = None;
+        for seen in observations {
+            match Change::of(known.as_ref(), seen) {
+                Change::Duplicate | Change::Stale => {}
+                Change::Quiet(state) => known = Some(*state),
+                Change::News(transition) => {
+                    assert_eq!(transition.before, known);
+                    known = Some(transition.after);
+                }
+            }
+        }
+        known.unwrap()
+    }
+
+    #[test]
+    fn every_order_of_a_lifecycle_with_every_event_twice_ends_in_one_state() {
+        let lifecycles = [
+            vec![
+                invoice("PENDING", "0", 1),
+                invoice("EXPIRED", "0", 2),
+                invoice("PAID", "1000", 3),
+                invoice("PAID", "1000", 4),
+                invoice("PAID", "999.50", 5),
+                invoice("SETTLED", "1000", 6),
+            ],
+            vec![
+                payment("payment.authorization", "AUTHORIZED", &[]),
+                payment("payment.capture", "SUCCEEDED", &[("c1", "200")]),
+                payment("payment.capture", "SUCCEEDED", &[("c1", "200"), ("c2", "300")]),
+                payment("payment.capture", "SUCCEEDED", &[("c2", "301")]),
+                payment("payment.failure", "FAILED", &[]),
+                payment("payment.expiry", "EXPIRED", &[]),
+            ],
+            vec![
+                account("PENDING", "1", 1),
+                account("ACTIVE", "1", 2),
+                account("INACTIVE", "1", 3),
+                account("ACTIVE", "1", 4),
+                account("ACTIVE", "2", 5),
+                account("ACTIVE", "3", 5),
+            ],
+        ];
+        for lifecycle in lifecycles {
+            let lifecycle: Vec<_> = lifecycle.iter().map(|body| seen(body)).collect();
+            assert!(lifecycle.iter().all(|seen| seen.id == lifecycle[0].id && seen.unknown.is_none()));
+            let expected = after(&lifecycle);
+            for order in permutations(lifecycle.len()) {
+                let once = order.iter().map(|index| &lifecycle[*index]);
+                assert_eq!(after(once.clone()), expected, "{order:?}");
+                assert_eq!(after(once.clone().chain(once.clone().rev())), expected, "{order:?} and back");
+                assert_eq!(after(once.flat_map(|seen| [seen, seen])), expected, "{order:?}, each twice");
+            }
+        }
+    }
+
+    #[test]
+    fn what_goes_back_and_forth_is_where_xendit_last_said_it_is() {
+        let known = after(&[seen(&account("INACTIVE", "1", 9)), seen(&account("ACTIVE", "1", 5))]);
+        assert_eq!(known.stage.phase(), "inactive");
+        let known = after(&[seen(&account("INACTIVE", "1", 5)), seen(&account("ACTIVE", "1", 9))]);
+        assert_eq!(known.stage.phase(), "active");
+    }
+
+    fn change(known: &str, news: &str) -> Change {
+        Change::of(Some(&state(known)), &seen(news))
+    }
+
+    #[test]
+    fn the_same_is_a_duplicate_and_the_past_is_stale() {
+        let paid = invoice("PAID", "1000", 3);
+        assert_eq!(change(&paid, &paid), Change::Duplicate);
+        assert_eq!(change(&paid, &invoice("PAID", "1000.00", 3)), Change::Duplicate);
+        assert_eq!(change(&paid, &invoice("PENDING", "0", 9)), Change::Stale);
+        assert_eq!(change(&paid, &invoice("PAID", "1000", 9)), Change::Duplicate, "the earlier time stays");
+    }
+
+    #[test]
+    fn an_earlier_time_for_the_same_fact_is_kept_quietly() {
+        let Change::Quiet(state) = change(&invoice("PAID", "1000", 3), &invoice("PAID", "1000", 1)) else {
+            panic!("nobody has to hear of this")
+        };
+        assert_eq!(state.occurred_at, Some("2026-01-02T03:01:00Z".parse().unwrap()));
+    }
+
+    fn news(known: &str, body: &str) -> Transition {
+        match change(known, body) {
+            Change::News(transition) => *transition,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_amount_that_becomes_known_is_news_and_no_conflict() {
+        let silent = invoice("PAID", "null", 3);
+        let transition = news(&silent, &invoice("PAID", "1000", 3));
+        assert!(transition.advanced && !transition.conflicting);
+    }
+
+    #[test]
+    fn another_amount_for_the_same_fact_is_a_conflict_and_no_advance() {
+        let transition = news(&invoice("PAID", "1000", 3), &invoice("PAID", "999", 3));
+        assert!(transition.conflicting && !transition.advanced);
+        assert_eq!(transition.after.paid, BTreeSet::from([money("999"), money("1000")]));
+        assert_eq!(transition.after.paid_in_all(), None);
+    }
+
+    #[test]
+    fn a_further_stage_leaves_the_contradictions_of_the_last_one_behind() {
+        let known = after(&[seen(&invoice("PAID", "1000", 3)), seen(&invoice("PAID", "999", 3))]);
+        assert!(known.is_conflicting());
+        let Change::News(transition) = Change::of(Some(&known), &seen(&invoice("SETTLED", "1000", 4))) else {
+            panic!("it is news")
+        };
+        assert!(transition.advanced && !transition.conflicting);
+        assert!(!transition.after.is_conflicting());
+    }
+
+    #[test]
+    fn a_contradiction_of_captures_is_told_once_and_not_with_every_further_stage() {
+        let captured = |amount| seen(&payment("payment.capture", "SUCCEEDED", &[("c1", amount)]));
+        let known = after(&[captured("200"), captured("201")]);
+        assert!(known.is_conflicting());
+        let mut voided = captured("200");
+        voided.stage = Stage::Payment(shared::lifecycle::PaymentPhase::Voided);
+        let Change::News(transition) = Change::of(Some(&known), &voided) else { panic!("it is news") };
+        assert!(transition.advanced);
+        assert!(!transition.conflicting, "nothing new contradicts anything");
+    }
+
+    #[test]
+    fn captures_are_summed_unless_they_contradict_each_other_or_differ_in_currency() {
+        let captured = |captures: &[(&str, &str)]| state(&payment("payment.capture", "SUCCEEDED", captures));
+        assert_eq!(captured(&[("c1", "0.1"), ("c2", "0.2")]).paid_in_all(), Some(money("0.3")));
+        assert_eq!(captured(&[("c1", "1")]).merge(captured(&[("c1", "2")])).paid_in_all(), None);
+        let mut foreign = captured(&[("c1", "1"), ("c2", "2")]);
+        foreign.captures.insert(
+            "c3".to_owned(),
+            BTreeSet::from([Money { amount: "3".parse().unwrap(), currency: "PHP".parse().unwrap() }]),
+        );
+        assert_eq!(foreign.paid_in_all(), None);
     }
 }

@@ -1,0 +1,549 @@
+//! The adapters over the wire: against AWS as moto's server plays it, and against servers that misbehave.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a surprise has to end the test"
+)]
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType,
+};
+use aws_sdk_eventbridge::types::Target;
+use aws_sdk_sqs::types::{Message, QueueAttributeName};
+use jiff::{SignedDuration, Timestamp};
+use processor::{
+    batch::Record,
+    bus::{Bus, EventBridge, Rejected},
+    domain_event::DomainEvent,
+    ledger::{
+        Ledger, LedgerTrouble, Write,
+        dynamo::DynamoLedger,
+        item::{Item, News, Step},
+    },
+    source::{Source, SqsSource},
+};
+use receiver::queue::{MAX_MESSAGE_BYTES, NotStored, Queue, SqsQueue};
+use runtime::aws::Patience;
+use serde_json::{Value, json};
+use shared::{
+    envelope::{Delivery, Envelope, Environment},
+    event::Event,
+    observation::Mark,
+};
+use tests::server::{Moto, Reply, Stub, config};
+
+/// The receiver's own.
+const RECEIVER: Patience =
+    Patience { attempt: Duration::from_millis(1_500), total: Duration::from_secs(5), attempts: 3 };
+
+/// The processor's own.
+const PROCESSOR: Patience =
+    Patience { attempt: Duration::from_millis(1_500), total: Duration::from_secs(3), attempts: 3 };
+
+// --- The queue, as the receiver sees it ---
+
+fn delivery() -> Delivery {
+    Delivery {
+        id: "d-1".to_owned(),
+        received_at: "2026-01-02T03:04:05Z".parse().unwrap(),
+        environment: Environment::Test,
+        token: "local".to_owned(),
+        topic: None,
+        webhook_id: None,
+        api_version: None,
+        content_type: None,
+    }
+}
+
+fn envelope(body: &[u8]) -> Envelope {
+    Envelope { delivery: delivery(), body: body.to_vec() }
+}
+
+/// What SQS answers when it has stored `envelope(b"{}")`, whose sealed text has this MD5.
+fn stored() -> String {
+    let sealed =
+        r#"{"v":1,"id":"d-1","received_at":"2026-01-02T03:04:05Z","environment":"test","token":"local","body":"{}"}"#;
+    assert_eq!(envelope(b"{}").seal(), sealed, "the MD5 below is of this text");
+    confirmed("b3874a4a19c461d9d1bf9eb922a273f3")
+}
+
+fn confirmed(md5: &str) -> String {
+    json!({ "MessageId": "m-1", "MD5OfMessageBody": md5 }).to_string()
+}
+
+async fn sqs(endpoint: &str) -> aws_sdk_sqs::Client {
+    aws_sdk_sqs::Client::new(&config(endpoint, RECEIVER).await)
+}
+
+async fn create_queue(moto: &Moto, name: &str) -> (aws_sdk_sqs::Client, String) {
+    let client = sqs(&moto.endpoint).await;
+    let queue = client.create_queue().queue_name(name).send().await.unwrap();
+    (client, queue.queue_url.unwrap())
+}
+
+async fn receive_all(client: &aws_sdk_sqs::Client, url: &str) -> Vec<Message> {
+    let mut all = Vec::new();
+    loop {
+        let call = client.receive_message().queue_url(url).max_number_of_messages(10).message_attribute_names("All");
+        match call.send().await.unwrap().messages {
+            Some(messages) if !messages.is_empty() => all.extend(messages),
+            _ => return all,
+        }
+    }
+}
+
+/// A queue at a server that misbehaves.
+async fn queue_at(stub: &Stub) -> SqsQueue {
+    SqsQueue::new(sqs(&stub.endpoint).await, format!("{}/123456789012/webhooks", stub.endpoint))
+}
+
+#[tokio::test]
+async fn what_is_enqueued_is_in_the_queue_byte_for_byte() {
+    let moto = Moto::shared();
+    let (client, url) = create_queue(&moto, "enqueued").await;
+    let queue = SqsQueue::new(client.clone(), url.clone());
+    queue.warm_up().await;
+    let bodies: [&[u8]; 6] =
+        [b"{}", b"", b"\xff\xfe\x00", "\u{FFFF}\u{1F4B8}\u{7}".as_bytes(), b"a&b=<c>+%20\r\n", b"\t"];
+    for body in bodies {
+        assert_eq!(queue.enqueue(&envelope(body)).await, Ok(()));
+    }
+    let mut found: Vec<_> = receive_all(&client, &url)
+        .await
+        .into_iter()
+        .map(|message| Envelope::open(&message.body.unwrap()).unwrap())
+        .collect();
+    let mut sent: Vec<_> = bodies.into_iter().map(envelope).collect();
+    found.sort_by(|one, two| one.body.cmp(&two.body));
+    sent.sort_by(|one, two| one.body.cmp(&two.body));
+    assert_eq!(found, sent);
+}
+
+#[tokio::test]
+async fn a_queue_that_does_not_exist_refuses_with_its_code() {
+    let moto = Moto::shared();
+    let url = format!("{}/123456789012/nowhere", moto.endpoint);
+    let queue = SqsQueue::new(sqs(&moto.endpoint).await, url);
+    let refused = queue.enqueue(&envelope(b"{}")).await.unwrap_err();
+    let NotStored::Refused(code) = &refused else { panic!("{refused:?}") };
+    assert!(code.contains("QueueDoesNotExist") || code.contains("NonExistentQueue"), "{code}");
+}
+
+#[tokio::test]
+async fn a_queue_that_never_answers_is_given_up_within_the_budget() {
+    let stub = Stub::start(vec![Reply::Never]).await;
+    let start = Instant::now();
+    let error = queue_at(&stub).await.enqueue(&envelope(b"{}")).await.unwrap_err();
+    assert!(matches!(error, NotStored::Unreachable(_)), "{error:?}");
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    assert!(stub.connections() >= 2, "it was tried again");
+}
+
+#[tokio::test]
+async fn a_queue_that_is_not_there_is_unreachable() {
+    let queue = SqsQueue::new(sqs("http://127.0.0.1:9").await, "http://127.0.0.1:9/1/webhooks".to_owned());
+    assert_eq!(queue.enqueue(&envelope(b"{}")).await, Err(NotStored::Unreachable("no connection")));
+}
+
+#[tokio::test]
+async fn a_queue_that_confirms_something_else_has_confirmed_nothing() {
+    let md5_of_nothing = confirmed("d41d8cd98f00b204e9800998ecf8427e");
+    let without_id =
+        json!({ "MD5OfMessageBody": serde_json::from_str::<Value>(&stored()).unwrap()["MD5OfMessageBody"] });
+    for body in [md5_of_nothing, "{}".to_owned(), without_id.to_string()] {
+        let stub = Stub::start(vec![Reply::With(200, body)]).await;
+        assert_eq!(queue_at(&stub).await.enqueue(&envelope(b"{}")).await, Err(NotStored::Unconfirmed));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_one_is_no_confirmation() {
+    let stub = Stub::start(vec![Reply::With(200, "<html>".to_owned())]).await;
+    queue_at(&stub).await.enqueue(&envelope(b"{}")).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_queue_that_fails_once_is_tried_again_and_one_that_goes_on_failing_is_named() {
+    let throttled = json!({ "__type": "com.amazonaws.sqs#RequestThrottled", "message": "slow down" }).to_string();
+    for failure in [Reply::Reset, Reply::Once(503, String::new()), Reply::Once(400, throttled.clone())] {
+        let stub = Stub::start(vec![failure.clone(), Reply::With(200, stored())]).await;
+        assert_eq!(queue_at(&stub).await.enqueue(&envelope(b"{}")).await, Ok(()), "{failure:?}");
+        assert_eq!(stub.connections(), 2, "{failure:?}");
+    }
+    let stub = Stub::start(vec![Reply::With(400, throttled)]).await;
+    let error = queue_at(&stub).await.enqueue(&envelope(b"{}")).await.unwrap_err();
+    assert!(matches!(&error, NotStored::Refused(code) if code.contains("RequestThrottled")), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_reused_connection_that_was_reset_is_replaced_by_a_new_one() {
+    let stub = Stub::start(vec![Reply::ThenReset(stored()), Reply::With(200, stored())]).await;
+    let queue = queue_at(&stub).await;
+    assert_eq!(queue.enqueue(&envelope(b"{}")).await, Ok(()));
+    assert_eq!(stub.connections(), 1);
+    assert_eq!(queue.enqueue(&envelope(b"{}")).await, Ok(()));
+    assert_eq!(stub.connections(), 2);
+}
+
+#[tokio::test]
+async fn what_one_message_cannot_hold_is_not_even_sent() {
+    let stub = Stub::start(vec![Reply::With(200, stored())]).await;
+    let too_large = envelope(&vec![b'x'; MAX_MESSAGE_BYTES]);
+    let bytes = too_large.seal().len();
+    assert_eq!(queue_at(&stub).await.enqueue(&too_large).await, Err(NotStored::TooLarge { bytes }));
+    assert_eq!(stub.connections(), 0);
+}
+
+#[tokio::test]
+async fn warming_up_at_a_server_that_never_answers_costs_a_second() {
+    let stub = Stub::start(vec![Reply::Never]).await;
+    let start = Instant::now();
+    queue_at(&stub).await.warm_up().await;
+    assert!(start.elapsed() < Duration::from_millis(2_500), "{:?}", start.elapsed());
+}
+
+// --- The queue, as the processor sees it ---
+
+fn record(message: &Message, receive_count: u32) -> Record {
+    let record = json!({
+        "messageId": message.message_id,
+        "receiptHandle": message.receipt_handle,
+        "body": message.body,
+        "attributes": { "ApproximateReceiveCount": receive_count.to_string() },
+    });
+    serde_json::from_str(&record.to_string()).unwrap()
+}
+
+#[tokio::test]
+async fn a_parked_message_is_a_dead_letter_with_its_body_and_its_reason() {
+    let moto = Moto::shared();
+    let (client, url) = create_queue(&moto, "to-park").await;
+    let (_, dlq_url) = create_queue(&moto, "parked").await;
+    client.send_message().queue_url(&url).message_body("no \u{1F4B8} envelope").send().await.unwrap();
+    let message = receive_all(&client, &url).await.remove(0);
+    let source = SqsSource::new(client.clone(), url, dlq_url.clone());
+    source.park(&record(&message, 3), "the message is not an envelope").await.unwrap();
+    let parked = receive_all(&client, &dlq_url).await.remove(0);
+    assert_eq!(parked.body.as_deref(), Some("no \u{1F4B8} envelope"));
+    let attributes = parked.message_attributes.unwrap();
+    let attribute = |name: &str| attributes[name].string_value.clone().unwrap();
+    assert_eq!(attribute("reason"), "the message is not an envelope");
+    assert_eq!(Some(attribute("message_id")), message.message_id);
+    assert_eq!(attribute("receive_count"), "3");
+}
+
+#[tokio::test]
+async fn a_message_is_postponed_by_its_visibility() {
+    let moto = Moto::shared();
+    let (client, url) = create_queue(&moto, "to-postpone").await;
+    client.send_message().queue_url(&url).message_body("b").send().await.unwrap();
+    let message = receive_all(&client, &url).await.remove(0);
+    let source = SqsSource::new(client.clone(), url.clone(), url.clone());
+    source.postpone(&record(&message, 1), Duration::from_secs(900)).await.unwrap();
+    assert!(receive_all(&client, &url).await.is_empty());
+    source.postpone(&record(&message, 1), Duration::ZERO).await.unwrap();
+    let again = client.receive_message().queue_url(&url).send().await.unwrap().messages.unwrap();
+    assert_eq!(again[0].message_id, message.message_id);
+}
+
+#[tokio::test]
+async fn a_dead_letter_queue_that_is_missing_or_silent_is_trouble_and_not_a_success() {
+    let moto = Moto::shared();
+    let (client, url) = create_queue(&moto, "no-dlq").await;
+    client.send_message().queue_url(&url).message_body("b").send().await.unwrap();
+    let message = receive_all(&client, &url).await.remove(0);
+    let source = SqsSource::new(client, url, format!("{}/123456789012/nowhere", moto.endpoint));
+    source.park(&record(&message, 1), "reason").await.unwrap_err();
+    let stub = Stub::start(vec![Reply::Never]).await;
+    let patience = Patience { attempt: Duration::from_millis(100), total: Duration::from_millis(300), attempts: 2 };
+    let client = aws_sdk_sqs::Client::new(&config(&stub.endpoint, patience).await);
+    let source = SqsSource::new(client, stub.endpoint.clone(), stub.endpoint.clone());
+    assert_eq!(source.park(&record(&message, 1), "reason").await.unwrap_err().0, "timeout");
+    assert_eq!(source.postpone(&record(&message, 1), Duration::ZERO).await.unwrap_err().0, "timeout");
+}
+
+// --- The ledger ---
+
+async fn dynamo(endpoint: &str) -> aws_sdk_dynamodb::Client {
+    aws_sdk_dynamodb::Client::new(&config(endpoint, PROCESSOR).await)
+}
+
+/// A table with the keys and the index of the template.
+async fn create_table(moto: &Moto, table: &str) -> (aws_sdk_dynamodb::Client, DynamoLedger) {
+    let client = dynamo(&moto.endpoint).await;
+    let attribute = |name: &str| {
+        let definition = AttributeDefinition::builder().attribute_name(name);
+        definition.attribute_type(ScalarAttributeType::S).build().unwrap()
+    };
+    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
+    let index = GlobalSecondaryIndex::builder()
+        .index_name("by-reference")
+        .key_schema(key("reference", KeyType::Hash))
+        .key_schema(key("updated_at", KeyType::Range))
+        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
+        .build()
+        .unwrap();
+    client
+        .create_table()
+        .table_name(table)
+        .billing_mode(BillingMode::PayPerRequest)
+        .attribute_definitions(attribute("key"))
+        .attribute_definitions(attribute("reference"))
+        .attribute_definitions(attribute("updated_at"))
+        .key_schema(key("key", KeyType::Hash))
+        .global_secondary_indexes(index)
+        .send()
+        .await
+        .unwrap();
+    (client.clone(), DynamoLedger::new(client, table.to_owned()))
+}
+
+/// The item that a body makes of what is known.
+fn step(known: Option<&Item>, body: &str) -> Item {
+    let event = Event::parse(body.as_bytes(), None).unwrap();
+    let observation = event.observe();
+    let delivery = delivery();
+    let now: Timestamp = "2026-01-02T03:04:06Z".parse().unwrap();
+    let now = now.checked_add(SignedDuration::from_secs(known.map_or(0, |item| item.version.try_into().unwrap())));
+    let news = News {
+        observation: &observation,
+        delivery: &delivery,
+        body: event.text(),
+        receive_count: 1,
+        now: now.unwrap(),
+    };
+    match Item::step(known, &news) {
+        Step::Write(item) => *item,
+        repeat => panic!("{repeat:?}"),
+    }
+}
+
+fn invoice(status: &str, external_id: &str) -> String {
+    format!(
+        r#"{{"id":"inv-1","user_id":"acc-1","external_id":"{external_id}","merchant_name":"M","status":"{status}",
+            "amount":1000.10,"paid_amount":12345678901234567890.12,"currency":"IDR","updated":"2026-01-02T03:00:00.123456789Z"}}"#
+    )
+}
+
+fn payment(captures: &Value) -> String {
+    json!({"event": "payment.capture", "business_id": "acc-1", "data": {
+        "payment_id": "py-1", "reference_id": "order-1", "currency": "PHP", "request_amount": 500,
+        "status": "SUCCEEDED", "captures": captures, "updated": "2026-01-02T03:00:00Z"}})
+    .to_string()
+}
+
+fn found(write: Result<Write, LedgerTrouble>) -> Item {
+    match write {
+        Ok(Write::Found(item)) => *item,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_item_is_inserted_once_and_found_from_then_on() {
+    let moto = Moto::shared();
+    let (_, ledger) = create_table(&moto, "insert").await;
+    let item = step(None, &invoice("PENDING", "order-1"));
+    assert_eq!(ledger.insert(&item).await, Ok(Write::Stored));
+    assert_eq!(found(ledger.insert(&item).await), item);
+}
+
+#[tokio::test]
+async fn an_item_is_replaced_only_at_the_version_it_was_merged_with() {
+    let moto = Moto::shared();
+    let (_, ledger) = create_table(&moto, "replace").await;
+    let first = step(None, &invoice("PENDING", "order-1"));
+    let second = step(Some(&first), &invoice("PAID", "order-1"));
+    let third = step(Some(&second), &invoice("SETTLED", "order-1"));
+    assert_eq!(ledger.replace(&second, 1).await, Ok(Write::Gone));
+    assert_eq!(ledger.insert(&first).await, Ok(Write::Stored));
+    assert_eq!(ledger.replace(&second, first.version).await, Ok(Write::Stored));
+    assert_eq!(found(ledger.replace(&third, first.version).await), second, "the race is lost to the second");
+    assert_eq!(ledger.replace(&third, second.version).await, Ok(Write::Stored));
+    assert_eq!(found(ledger.insert(&first).await), third);
+}
+
+#[tokio::test]
+async fn everything_an_item_can_hold_comes_back_as_it_was() {
+    let moto = Moto::shared();
+    let (_, ledger) = create_table(&moto, "round-trip").await;
+    let paid = step(None, &payment(&json!([{"capture_id": "cap.1#:e\u{0301}", "capture_amount": 200.10}])));
+    let conflict = step(
+        Some(&paid),
+        &payment(&json!([
+            {"capture_id": "cap.1#:e\u{0301}", "capture_amount": "200.11"},
+            {"capture_id": "cap-2", "capture_amount": "99999999999999999.999999"}
+        ])),
+    );
+    assert_eq!(conflict.outbox.len(), 3);
+    let mut counted = step(None, &invoice("PAID", "order-1"));
+    counted.state.mark = Some(Mark::Count(u64::MAX));
+    let mut marked = step(None, &invoice("PAID", "order-1"));
+    marked.key += "-marked";
+    marked.state.mark = Some(Mark::At("2026-01-02T03:04:05.123456789Z".parse().unwrap()));
+    for item in [conflict, counted, marked] {
+        assert_eq!(ledger.insert(&item).await, Ok(Write::Stored));
+        let there = found(ledger.insert(&item).await);
+        assert_eq!(there, item);
+        // Equal amounts may be written differently; these must not be.
+        assert_eq!(serde_json::to_string(&there).unwrap(), serde_json::to_string(&item).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn an_item_without_a_reference_is_kept_and_one_with_a_reference_is_found_by_it() {
+    let moto = Moto::shared();
+    let (client, ledger) = create_table(&moto, "reference").await;
+    let without = step(None, &invoice("PAID", ""));
+    assert_eq!(without.reference, None);
+    assert_eq!(ledger.insert(&without).await, Ok(Write::Stored));
+    let with = step(None, &payment(&json!([])));
+    assert_eq!(ledger.insert(&with).await, Ok(Write::Stored));
+    let by_reference = client
+        .query()
+        .table_name("reference")
+        .index_name("by-reference")
+        .key_condition_expression("#r = :r")
+        .expression_attribute_names("#r", "reference")
+        .expression_attribute_values(":r", AttributeValue::S("order-1".to_owned()))
+        .send()
+        .await
+        .unwrap();
+    let keys: Vec<_> = by_reference.items().iter().map(|item| item["key"].as_s().unwrap().clone()).collect();
+    assert_eq!(keys, [with.key]);
+}
+
+#[tokio::test]
+async fn clearing_takes_what_is_out_leaves_what_is_not_and_counts_the_version_up() {
+    let moto = Moto::shared();
+    let (_, ledger) = create_table(&moto, "clear").await;
+    let paid = step(None, &payment(&json!([{"capture_id": "cap-1", "capture_amount": 200}])));
+    let item = step(Some(&paid), &payment(&json!([{"capture_id": "cap-1", "capture_amount": 201}])));
+    assert_eq!(ledger.insert(&item).await, Ok(Write::Stored));
+    let events: Vec<&DomainEvent> = item.outbox.values().map(|waiting| &waiting.event).collect();
+    assert_eq!(events.len(), 2);
+    ledger.clear(&item.key, &events[..1]).await.unwrap();
+    let cleared = found(ledger.insert(&item).await);
+    assert_eq!(cleared.outbox.keys().collect::<Vec<_>>(), [&events[1].id]);
+    assert_eq!(cleared.version, item.version + 1);
+    assert_eq!(found(ledger.replace(&item, item.version).await), cleared, "whoever merged before has lost the race");
+    ledger.clear(&item.key, &events).await.unwrap();
+    let cleared = found(ledger.insert(&item).await);
+    assert!(cleared.outbox.is_empty());
+    assert_eq!(cleared.state, item.state);
+}
+
+#[tokio::test]
+async fn clearing_an_item_that_was_deleted_makes_none() {
+    let moto = Moto::shared();
+    let (_, ledger) = create_table(&moto, "clear-gone").await;
+    let item = step(None, &invoice("PAID", "order-1"));
+    let events: Vec<&DomainEvent> = item.outbox.values().map(|waiting| &waiting.event).collect();
+    ledger.clear(&item.key, &events).await.unwrap();
+    assert_eq!(ledger.replace(&item, 1).await, Ok(Write::Gone), "there is still nothing");
+}
+
+#[tokio::test]
+async fn what_the_table_never_takes_is_permanent_and_what_may_pass_is_not() {
+    let moto = Moto::shared();
+    let (client, ledger) = create_table(&moto, "refusals").await;
+    let mut item = step(None, &invoice("PAID", "order-1"));
+    let missing = DynamoLedger::new(client, "nowhere".to_owned());
+    assert!(matches!(missing.insert(&item).await, Err(LedgerTrouble::Transient(_))), "a table may be restored");
+    item.state.channel = Some("x".repeat(500_000));
+    assert_eq!(ledger.insert(&item).await, Err(LedgerTrouble::Permanent("ValidationException".to_owned())));
+    for (status, code) in [(400, "ProvisionedThroughputExceededException"), (500, "InternalServerError")] {
+        let body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}") }).to_string();
+        let stub = Stub::start(vec![Reply::With(status, body)]).await;
+        let ledger = DynamoLedger::new(dynamo(&stub.endpoint).await, "t".to_owned());
+        assert_eq!(ledger.insert(&item).await, Err(LedgerTrouble::Transient(code.to_owned())));
+        let events: Vec<&DomainEvent> = item.outbox.values().map(|waiting| &waiting.event).collect();
+        assert_eq!(ledger.clear(&item.key, &events).await, Err(LedgerTrouble::Transient(code.to_owned())));
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_never_answers_is_given_up_within_three_seconds() {
+    let stub = Stub::start(vec![Reply::Never]).await;
+    let ledger = DynamoLedger::new(dynamo(&stub.endpoint).await, "t".to_owned());
+    let start = Instant::now();
+    let result = ledger.insert(&step(None, &invoice("PAID", "order-1"))).await;
+    assert_eq!(result, Err(LedgerTrouble::Transient("timeout".to_owned())));
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+}
+
+// --- The bus ---
+
+fn event(n: usize) -> DomainEvent {
+    DomainEvent {
+        id: format!("event-{n}"),
+        detail_type: "invoice.paid".to_owned(),
+        detail: json!({ "id": format!("event-{n}"), "paid": { "amount": "1000.10", "currency": "IDR" } }).to_string(),
+    }
+}
+
+async fn bus_at(endpoint: &str, name: &str) -> EventBridge {
+    EventBridge::new(aws_sdk_eventbridge::Client::new(&config(endpoint, PROCESSOR).await), name.to_owned())
+}
+
+#[tokio::test]
+async fn what_is_published_arrives_at_a_rule_of_the_merchant() {
+    let moto = Moto::shared();
+    let (sqs, url) = create_queue(&moto, "merchant").await;
+    let attributes = sqs.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::QueueArn).send();
+    let arn = attributes.await.unwrap().attributes.unwrap()[&QueueAttributeName::QueueArn].clone();
+    let client = aws_sdk_eventbridge::Client::new(&config(&moto.endpoint, PROCESSOR).await);
+    client.create_event_bus().name("hooks").send().await.unwrap();
+    let pattern = json!({ "source": ["xendit-hooks"], "detail-type": ["invoice.paid"] }).to_string();
+    client.put_rule().name("paid").event_bus_name("hooks").event_pattern(pattern).send().await.unwrap();
+    let target = Target::builder().id("merchant").arn(arn).build().unwrap();
+    client.put_targets().rule("paid").event_bus_name("hooks").targets(target).send().await.unwrap();
+
+    let events: Vec<_> = (0..23).map(event).collect();
+    let bus = EventBridge::new(client, "hooks".to_owned());
+    assert_eq!(bus.publish(&events.iter().collect::<Vec<_>>()).await, []);
+
+    let mut arrived: Vec<Value> = receive_all(&sqs, &url)
+        .await
+        .into_iter()
+        .map(|message| serde_json::from_str(&message.body.unwrap()).unwrap())
+        .collect();
+    arrived.sort_by_key(|event| event["detail"]["id"].as_str().unwrap()[6..].parse::<usize>().unwrap());
+    assert_eq!(arrived.len(), events.len());
+    for (arrived, event) in arrived.iter().zip(&events) {
+        assert_eq!((&arrived["source"], &arrived["detail-type"]), (&json!("xendit-hooks"), &json!("invoice.paid")));
+        assert_eq!(arrived["detail"], serde_json::from_str::<Value>(&event.detail).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_is_rejected_inside_a_200_is_not_published() {
+    let answer = json!({ "FailedEntryCount": 1, "Entries": [
+        { "EventId": "e-1" }, { "ErrorCode": "InternalFailure", "ErrorMessage": "x" }, { "EventId": "e-3" }]});
+    let stub = Stub::start(vec![Reply::With(200, answer.to_string())]).await;
+    let events = [event(1), event(2), event(3)];
+    let rejected = bus_at(&stub.endpoint, "hooks").await.publish(&events.iter().collect::<Vec<_>>()).await;
+    assert_eq!(rejected, [Rejected { id: "event-2".to_owned(), reason: "InternalFailure".to_owned() }]);
+}
+
+#[tokio::test]
+async fn an_answer_without_a_result_for_each_entry_confirms_none() {
+    let answers = [
+        Reply::With(200, json!({ "FailedEntryCount": 0, "Entries": [{ "EventId": "e-1" }] }).to_string()),
+        Reply::With(200, "{}".to_owned()),
+        Reply::With(400, json!({ "__type": "ThrottlingException" }).to_string()),
+        Reply::With(500, String::new()),
+    ];
+    for answer in answers {
+        let stub = Stub::start(vec![answer.clone()]).await;
+        let events = [event(1), event(2)];
+        let rejected = bus_at(&stub.endpoint, "hooks").await.publish(&events.iter().collect::<Vec<_>>()).await;
+        let ids: Vec<_> = rejected.iter().map(|rejected| rejected.id.as_str()).collect();
+        assert_eq!(ids, ["event-1", "event-2"], "{answer:?}");
+    }
+}

@@ -1,0 +1,21 @@
+//! What the whole-flow tests are told in: the two real functions over ports in memory, a clock that is turned by hand,
+//! and a small language of stories. A story posts bodies, pumps the queue, and looks at what happened.
+//!
+//! In reading order: `story` is the language; `memory` are the ports, which do what AWS documents; `trouble` is what
+//! can happen to them; `fixture` are the bodies in `events/`; `server` is AWS on this machine, for the adapters.
+//!
+//! **Invariant:** nothing in here decides what is right. That is said in the tests.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "this is all test code: a surprise has to end the test"
+)]
+
+pub mod fixture;
+pub mod memory;
+pub mod server;
+pub mod story;
+pub mod trouble;

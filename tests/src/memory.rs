@@ -1,0 +1,382 @@
+//! The ports in memory. Each keeps its promises as AWS documents them: conditional writes that return what is there,
+//! a bus that answers 200 with failed entries, a queue with visibility, receive counts and a redrive policy.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use processor::{
+    batch::Record,
+    bus::{Bus, Rejected},
+    domain_event::DomainEvent,
+    ledger::{Ledger, LedgerTrouble, Write, item::Item},
+    source::{Source, SourceTrouble},
+};
+use receiver::queue::{MAX_MESSAGE_BYTES, NotStored, Queue};
+use serde_json::{Value, json};
+use shared::envelope::Envelope;
+
+use crate::trouble::{BusMood, Clock, LedgerMood, Mood, Power, QueueMood, SourceMood};
+
+/// As in the template.
+const VISIBILITY_TIMEOUT: SignedDuration = SignedDuration::from_secs(180);
+
+/// As in the template.
+const MAX_RECEIVE_COUNT: u32 = 10;
+
+/// A queue with its dead-letter queue.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryQueue {
+    /// How it takes new messages.
+    pub mood: Mood<QueueMood>,
+    clock: Clock,
+    power: Power,
+    messages: Arc<Mutex<Vec<Message>>>,
+    dead: Arc<Mutex<Vec<Parked>>>,
+    ids: Arc<Mutex<u32>>,
+}
+
+#[derive(Clone, Debug)]
+struct Message {
+    id: String,
+    body: String,
+    receive_count: u32,
+    visible_at: Timestamp,
+}
+
+/// A message in the dead-letter queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// Its body, as it was in the queue.
+    pub body: String,
+    /// Why the processor parked it; nothing when the queue moved it by itself.
+    pub reason: Option<String>,
+}
+
+/// Messages as Lambda hands them out.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The event, as Lambda writes it.
+    pub event: String,
+    ids: Vec<String>,
+}
+
+impl MemoryQueue {
+    /// An empty queue.
+    pub fn new(clock: Clock, power: Power) -> Self {
+        Self { clock, power, ..Self::default() }
+    }
+
+    /// Puts a message in, whatever it holds.
+    pub fn put(&self, body: &str) -> String {
+        let mut ids = self.ids.lock().unwrap();
+        *ids += 1;
+        let id = format!("message-{ids}");
+        let message = Message { id: id.clone(), body: body.to_owned(), receive_count: 0, visible_at: self.clock.now() };
+        self.messages.lock().unwrap().push(message);
+        id
+    }
+
+    /// Hands out up to `max` visible messages, as the poller does. Those that came too often go to the dead letters.
+    pub fn receive(&self, max: usize) -> Option<Delivery> {
+        let now = self.clock.now();
+        let mut messages = self.messages.lock().unwrap();
+        let (worn_out, rest) = std::mem::take(&mut *messages)
+            .into_iter()
+            .partition(|message| message.visible_at <= now && message.receive_count >= MAX_RECEIVE_COUNT);
+        *messages = rest;
+        let worn_out: Vec<Message> = worn_out;
+        self.dead
+            .lock()
+            .unwrap()
+            .extend(worn_out.into_iter().map(|message| Parked { body: message.body, reason: None }));
+        let mut taken = Vec::new();
+        for message in messages.iter_mut().filter(|message| message.visible_at <= now).take(max) {
+            message.receive_count += 1;
+            message.visible_at = now.checked_add(VISIBILITY_TIMEOUT).unwrap();
+            taken.push(message.clone());
+        }
+        let ids = taken.iter().map(|message| message.id.clone()).collect();
+        let records: Vec<_> = taken.iter().map(record).collect();
+        (!taken.is_empty()).then(|| Delivery { event: json!({ "Records": records }).to_string(), ids })
+    }
+
+    /// Ends a delivery as Lambda does, by the bytes of the function's answer, or `None` where there was none.
+    ///
+    /// What the answer does not name is deleted. An answer that names anything strange, or none at all, deletes nothing.
+    pub fn settle(&self, delivery: &Delivery, answer: Option<&str>) {
+        let Some(failed) = answer.and_then(|answer| failures(answer, &delivery.ids)) else { return };
+        let done = |message: &Message| delivery.ids.contains(&message.id) && !failed.contains(&message.id);
+        self.messages.lock().unwrap().retain(|message| !done(message));
+    }
+
+    /// How many messages there are, visible or not.
+    pub fn depth(&self) -> usize {
+        self.messages.lock().unwrap().len()
+    }
+
+    /// When the next message becomes visible.
+    pub fn next_at(&self) -> Option<Timestamp> {
+        self.messages.lock().unwrap().iter().map(|message| message.visible_at).min()
+    }
+
+    /// The dead letters.
+    pub fn dead(&self) -> Vec<Parked> {
+        self.dead.lock().unwrap().clone()
+    }
+
+    /// Moves the dead letters back, as a redrive does: as new messages.
+    pub fn redrive(&self) -> usize {
+        let dead = std::mem::take(&mut *self.dead.lock().unwrap());
+        for parked in &dead {
+            self.put(&parked.body);
+        }
+        dead.len()
+    }
+}
+
+/// A record as SQS hands it to Lambda.
+fn record(message: &Message) -> Value {
+    json!({
+        "messageId": message.id,
+        "receiptHandle": format!("{}/{}", message.id, message.receive_count),
+        "body": message.body,
+        "attributes": {
+            "ApproximateReceiveCount": message.receive_count.to_string(),
+            "SentTimestamp": "1767323045000",
+            "SenderId": "AROAEXAMPLE:receiver",
+            "ApproximateFirstReceiveTimestamp": "1767323045001"
+        },
+        "messageAttributes": {},
+        "md5OfBody": "00000000000000000000000000000000",
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:ap-southeast-1:123456789012:xendit-hooks-webhooks",
+        "awsRegion": "ap-southeast-1"
+    })
+}
+
+/// The ids that an answer hands back. `None`: Lambda takes the whole batch for failed.
+fn failures(answer: &str, ids: &[String]) -> Option<Vec<String>> {
+    let answer: Value = serde_json::from_str(answer).ok()?;
+    let Some(list) = answer.get("batchItemFailures").and_then(Value::as_array) else { return Some(Vec::new()) };
+    list.iter()
+        .map(|failure| {
+            let id = failure.get("itemIdentifier")?.as_str()?;
+            ids.iter().any(|known| known == id).then(|| id.to_owned())
+        })
+        .collect()
+}
+
+impl Queue for MemoryQueue {
+    async fn enqueue(&self, envelope: &Envelope) -> Result<(), NotStored> {
+        self.power.step().await;
+        let body = envelope.seal();
+        match self.mood.get() {
+            _ if body.len() > MAX_MESSAGE_BYTES => return Err(NotStored::TooLarge { bytes: body.len() }),
+            QueueMood::Refuses => return Err(NotStored::Refused("ServiceUnavailable".to_owned())),
+            QueueMood::LosesReplies => {
+                self.put(&body);
+                return Err(NotStored::Unreachable("timeout"));
+            }
+            QueueMood::Well => {}
+        }
+        self.put(&body);
+        self.power.step().await;
+        Ok(())
+    }
+}
+
+/// What a processor may do with the messages of a `MemoryQueue`.
+#[derive(Clone, Debug)]
+pub struct MemorySource {
+    /// How the queue takes messages back.
+    pub mood: Mood<SourceMood>,
+    queue: MemoryQueue,
+    delays: Arc<Mutex<Vec<Duration>>>,
+}
+
+impl MemorySource {
+    /// The messages of a queue.
+    pub fn new(queue: MemoryQueue) -> Self {
+        Self { mood: Mood::default(), queue, delays: Arc::default() }
+    }
+
+    /// The delays that were asked for, in order.
+    pub fn delays(&self) -> Vec<Duration> {
+        self.delays.lock().unwrap().clone()
+    }
+
+    fn panic_if_told(&self, record: &Record) {
+        if let SourceMood::PanicsOn(part) = self.mood.get() {
+            assert!(!record.body.contains(part), "the source was told to panic");
+        }
+    }
+}
+
+impl Source for MemorySource {
+    async fn postpone(&self, record: &Record, delay: Duration) -> Result<(), SourceTrouble> {
+        self.queue.power.step().await;
+        self.panic_if_told(record);
+        if matches!(self.mood.get(), SourceMood::CannotPostpone) {
+            return Err(SourceTrouble("timeout".to_owned()));
+        }
+        self.delays.lock().unwrap().push(delay);
+        let visible_at = self.queue.clock.now().checked_add(delay).unwrap();
+        let mut messages = self.queue.messages.lock().unwrap();
+        let message = messages.iter_mut().find(|message| message.id == record.message_id).unwrap();
+        assert_eq!(record.receipt_handle, format!("{}/{}", message.id, message.receive_count));
+        message.visible_at = visible_at;
+        Ok(())
+    }
+
+    async fn park(&self, record: &Record, reason: &str) -> Result<(), SourceTrouble> {
+        self.queue.power.step().await;
+        self.panic_if_told(record);
+        if matches!(self.mood.get(), SourceMood::CannotPark) {
+            return Err(SourceTrouble("timeout".to_owned()));
+        }
+        let parked = Parked { body: record.body.clone(), reason: Some(reason.to_owned()) };
+        self.queue.dead.lock().unwrap().push(parked);
+        self.queue.power.step().await;
+        Ok(())
+    }
+}
+
+/// A ledger. Items are kept as JSON, so that what comes back is what can be written down.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryLedger {
+    /// How it is doing.
+    pub mood: Mood<LedgerMood>,
+    power: Power,
+    items: Arc<Mutex<BTreeMap<String, String>>>,
+    writes: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl MemoryLedger {
+    /// An empty ledger.
+    pub fn new(power: Power) -> Self {
+        Self { power, ..Self::default() }
+    }
+
+    /// All items, by key.
+    pub fn items(&self) -> Vec<Item> {
+        self.items.lock().unwrap().values().map(|item| serde_json::from_str(item).unwrap()).collect()
+    }
+
+    /// The calls that were made, in order: what a message costs.
+    pub fn calls(&self) -> Vec<&'static str> {
+        self.writes.lock().unwrap().clone()
+    }
+
+    async fn put(&self, name: &'static str, item: &Item, version: Option<u64>) -> Result<Write, LedgerTrouble> {
+        self.power.step().await;
+        self.writes.lock().unwrap().push(name);
+        let mood = self.mood.get();
+        match mood {
+            LedgerMood::Down => return Err(LedgerTrouble::Transient("timeout".to_owned())),
+            LedgerMood::Refuses(part) if item.key.contains(part) => {
+                return Err(LedgerTrouble::Permanent("ValidationException".to_owned()));
+            }
+            LedgerMood::PanicsOn(part) => assert!(!item.key.contains(part), "the ledger was told to panic"),
+            _ => {}
+        }
+        let mut written = self.put_if(item, version);
+        if matches!(mood, LedgerMood::LosesReplies) {
+            written = self.put_if(item, version);
+        }
+        self.power.step().await;
+        Ok(written)
+    }
+
+    fn put_if(&self, item: &Item, version: Option<u64>) -> Write {
+        let mut items = self.items.lock().unwrap();
+        let found: Option<Item> = items.get(&item.key).map(|found| serde_json::from_str(found).unwrap());
+        match found {
+            None if version.is_some() => Write::Gone,
+            Some(found) if version != Some(found.version) => Write::Found(Box::new(found)),
+            _ => {
+                items.insert(item.key.clone(), serde_json::to_string(item).unwrap());
+                Write::Stored
+            }
+        }
+    }
+}
+
+impl Ledger for MemoryLedger {
+    async fn insert(&self, item: &Item) -> Result<Write, LedgerTrouble> {
+        self.put("insert", item, None).await
+    }
+
+    async fn replace(&self, item: &Item, version: u64) -> Result<Write, LedgerTrouble> {
+        self.put("replace", item, Some(version)).await
+    }
+
+    async fn clear(&self, key: &str, events: &[&DomainEvent]) -> Result<(), LedgerTrouble> {
+        self.power.step().await;
+        self.writes.lock().unwrap().push("clear");
+        if matches!(self.mood.get(), LedgerMood::Down | LedgerMood::CannotClear) {
+            return Err(LedgerTrouble::Transient("timeout".to_owned()));
+        }
+        {
+            let mut items = self.items.lock().unwrap();
+            if let Some(text) = items.get_mut(key) {
+                let mut item: Item = serde_json::from_str(text).unwrap();
+                item.outbox.retain(|id, _| !events.iter().any(|event| event.id == *id));
+                item.version += 1;
+                *text = serde_json::to_string(&item).unwrap();
+            }
+        }
+        self.power.step().await;
+        Ok(())
+    }
+}
+
+/// A bus. What is published stays in it, each time it is published.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryBus {
+    /// How it is doing.
+    pub mood: Mood<BusMood>,
+    power: Power,
+    published: Arc<Mutex<Vec<DomainEvent>>>,
+}
+
+impl MemoryBus {
+    /// A bus that nothing has been published on.
+    pub fn new(power: Power) -> Self {
+        Self { power, ..Self::default() }
+    }
+
+    /// What has been published, in order.
+    pub fn published(&self) -> Vec<DomainEvent> {
+        self.published.lock().unwrap().clone()
+    }
+}
+
+impl Bus for MemoryBus {
+    async fn publish(&self, events: &[&DomainEvent]) -> Vec<Rejected> {
+        self.power.step().await;
+        let mood = self.mood.get();
+        let mut rejected = Vec::new();
+        for event in events {
+            let refused = match mood {
+                BusMood::Well => false,
+                BusMood::Down => true,
+                BusMood::Rejects(detail_type) => event.detail_type == detail_type,
+                BusMood::PanicsOn(part) => {
+                    assert!(!event.detail.contains(part), "the bus was told to panic");
+                    false
+                }
+            };
+            if refused {
+                rejected.push(Rejected { id: event.id.clone(), reason: "InternalFailure".to_owned() });
+            } else {
+                self.published.lock().unwrap().push((*event).clone());
+            }
+        }
+        self.power.step().await;
+        rejected
+    }
+}

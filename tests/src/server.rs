@@ -1,0 +1,189 @@
+//! Servers: AWS on this machine, played by moto's server, and a server that answers as it is told.
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use aws_config::{Region, SdkConfig};
+use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use runtime::aws::{Patience, connect};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+/// The configuration that the functions use, pointed at a server on this machine.
+pub async fn config(endpoint: &str, patience: Patience) -> SdkConfig {
+    let credentials = Credentials::new("test", "test", None, None, "tests");
+    connect(patience)
+        .await
+        .into_builder()
+        .endpoint_url(endpoint)
+        .region(Region::new("ap-southeast-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build()
+}
+
+/// Moto's server in a process of its own, which ends with the last test that uses it.
+pub struct Moto {
+    process: Child,
+    /// Where it listens.
+    pub endpoint: String,
+}
+
+impl Moto {
+    /// The one server of this test binary, started if it does not run.
+    pub fn shared() -> Arc<Self> {
+        static RUNNING: Mutex<Weak<Moto>> = Mutex::new(Weak::new());
+        let mut running = RUNNING.lock().unwrap();
+        running.upgrade().unwrap_or_else(|| {
+            let moto = Arc::new(Self::start());
+            *running = Arc::downgrade(&moto);
+            moto
+        })
+    }
+
+    fn start() -> Self {
+        let program = program();
+        // On port 0 it takes a free one and says which.
+        let mut process = Command::new(&program)
+            .args(["-H", "127.0.0.1", "-p", "0"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|reason| panic!("{}: {reason}; run `make setup` first", program.display()));
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let endpoint = lines.find_map(|line| line.split_once("Running on ").map(|(_, url)| url.trim().to_owned()));
+        // It logs every request, and stops when nobody reads.
+        thread::spawn(move || lines.for_each(drop));
+        Self { process, endpoint: endpoint.expect("moto's server says where it listens") }
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn program() -> PathBuf {
+    let program = env::var_os("MOTO_SERVER")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/moto_server"), PathBuf::from);
+    assert!(
+        program.exists(),
+        "there is no moto server at {}: run `make setup`, which installs it, or say in MOTO_SERVER where it is",
+        program.display()
+    );
+    program
+}
+
+/// What a stub does with a connection.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// It reads the request and never answers.
+    Never,
+    /// It reads the request and resets the connection.
+    Reset,
+    /// It answers with a status and a body.
+    With(u16, String),
+    /// It answers with a status and a body, and closes the connection.
+    Once(u16, String),
+    /// It answers, and resets the connection when the next request comes over it.
+    ThenReset(String),
+}
+
+/// A server that answers as it is told: each connection gets the next reply, and further ones the last again.
+pub struct Stub {
+    /// Where it listens.
+    pub endpoint: String,
+    connections: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Stub {
+    /// Starts a server.
+    pub async fn start(replies: Vec<Reply>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        let task = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let index = count.fetch_add(1, Ordering::SeqCst).min(replies.len() - 1);
+                tokio::spawn(serve(stream, replies[index].clone()));
+            }
+        });
+        Self { endpoint, connections, task }
+    }
+
+    /// How many connections there have been.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Stub {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(mut stream: TcpStream, reply: Reply) {
+    while read_request(&mut stream).await {
+        match &reply {
+            Reply::Never => std::future::pending().await,
+            Reply::Reset => return reset(stream),
+            Reply::With(status, body) => answer(&mut stream, *status, body).await,
+            Reply::Once(status, body) => return answer(&mut stream, *status, body).await,
+            Reply::ThenReset(body) => {
+                answer(&mut stream, 200, body).await;
+                read_request(&mut stream).await;
+                return reset(stream);
+            }
+        }
+    }
+}
+
+/// Reads one request with its body. `false`: the connection has ended.
+async fn read_request(stream: &mut TcpStream) -> bool {
+    let mut request = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&request).to_lowercase();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length:")).unwrap_or("0");
+            if body.len() >= length.trim().parse().unwrap() {
+                return true;
+            }
+        }
+        match stream.read(&mut piece).await {
+            Ok(0) | Err(_) => return false,
+            Ok(read) => request.extend_from_slice(&piece[..read]),
+        }
+    }
+}
+
+async fn answer(stream: &mut TcpStream, status: u16, body: &str) {
+    let head = format!(
+        "HTTP/1.1 {status} Status\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+}
+
+/// Closes a connection so that the other side gets a reset and not an end.
+fn reset(stream: TcpStream) {
+    let _ = stream.set_zero_linger();
+    drop(stream);
+}
