@@ -4,6 +4,7 @@
 //! |---|---|
 //! | is understood, and recorded with its events published | done |
 //! | is a duplicate or older news | done |
+//! | is S3's notification of an envelope in the inbox | fetched, then the same |
 //! | is no envelope, of another environment, or no JSON object | parked in the dead-letter queue with the reason |
 //! | meets trouble that may pass, or a panic | handed back with a growing delay; parked when it keeps failing |
 //! | was not started when time ran short | handed back |
@@ -22,9 +23,11 @@ use shared::{
     event::{Event, Unreadable},
     observation::Observation,
 };
+use tokio::sync::Semaphore;
 
 use crate::{
     bus::Bus,
+    inbox::{Inbox, Letter, NotFetched},
     ledger::{self, Ledger, LedgerTrouble, NotRecorded, Recorded, item::News},
     source::Source,
 };
@@ -33,7 +36,7 @@ use crate::{
 const IN_FLIGHT: usize = 10;
 
 /// What one message may take when every call runs into its time limit. No message is started with less time left.
-const RESERVE: SignedDuration = SignedDuration::from_secs(12);
+const RESERVE: SignedDuration = SignedDuration::from_secs(15);
 
 /// The receive after which a message that keeps failing is parked with its reason, some 40 minutes after the first.
 /// The queue's own limit is higher, so that only a message that kills the function gets there without a reason.
@@ -41,6 +44,9 @@ const LAST_RECEIVE: u32 = 8;
 
 /// The same for a message that makes the code panic. It will do so again.
 const LAST_PANIC: u32 = 3;
+
+/// How many envelopes of the inbox are in memory at a time. They may hold megabytes, and the function has 256.
+const FETCHED_IN_FLIGHT: usize = 2;
 
 /// What Lambda hands to the function. The records are read one by one, so that none can spoil the others.
 #[derive(Deserialize)]
@@ -115,7 +121,9 @@ pub struct Unidentified;
 
 /// What the processor needs.
 #[derive(Debug)]
-pub struct Processor<L, B, S, C> {
+pub struct Processor<I, L, B, S, C> {
+    /// Where envelopes are that one message cannot hold.
+    pub inbox: I,
     /// Where facts are kept.
     pub ledger: L,
     /// Where domain events go.
@@ -138,6 +146,8 @@ enum Fate {
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error("{0}")]
+    NotFetched(#[from] NotFetched),
+    #[error("{0}")]
     NotAnEnvelope(#[from] NotAnEnvelope),
     #[error("{0}")]
     Unreadable(#[from] Unreadable),
@@ -153,24 +163,26 @@ impl Trouble {
     /// The receive after which trying again is hopeless. 0: it always was.
     fn last_receive(&self) -> u32 {
         match self {
-            Self::NotAnEnvelope(_)
+            Self::NotFetched(NotFetched::Permanent(_))
+            | Self::NotAnEnvelope(_)
             | Self::Unreadable(_)
             | Self::OtherEnvironment { .. }
             | Self::NotRecorded(NotRecorded::Ledger(LedgerTrouble::Permanent(_))) => 0,
-            Self::NotRecorded(_) => LAST_RECEIVE,
+            Self::NotFetched(NotFetched::Transient(_)) | Self::NotRecorded(_) => LAST_RECEIVE,
             Self::Panicked => LAST_PANIC,
         }
     }
 }
 
-impl<L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<L, B, S, C> {
+impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, L, B, S, C> {
     /// Works through a batch before the deadline, and says which messages are to come again.
     pub async fn process(&self, batch: Batch, deadline: Timestamp) -> Result<Response, Unidentified> {
         let records: Vec<Record> = batch.records.iter().map(|raw| Record::read(raw)).collect::<Result<_, _>>()?;
+        let fetches = &Semaphore::new(FETCHED_IN_FLIGHT);
         let batch_item_failures = stream::iter(&records)
             .map(|record| async move {
                 // Whatever panics, be it while a message is handed back, only its own message comes again.
-                let fate = AssertUnwindSafe(self.deal_with(record, deadline)).catch_unwind().await;
+                let fate = AssertUnwindSafe(self.deal_with(record, deadline, fetches)).catch_unwind().await;
                 match fate.unwrap_or(Fate::ComesAgain) {
                     Fate::Done => None,
                     Fate::ComesAgain => Some(Failure { item_identifier: record.message_id.clone() }),
@@ -184,16 +196,16 @@ impl<L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<L, B, S, C> {
     }
 
     /// One message, from its body to its end. Never fails.
-    async fn deal_with(&self, record: &Record, deadline: Timestamp) -> Fate {
+    async fn deal_with(&self, record: &Record, deadline: Timestamp, fetches: &Semaphore) -> Fate {
         if deadline.duration_since((self.clock)()) < RESERVE {
-            tracing::warn!(message = record.message_id, outcome = "no_time", "handed back");
+            tracing::warn!(message_id = record.message_id, outcome = "no_time", "handed back");
             return self.hand_back(record, Duration::from_secs(1)).await;
         }
         let mut known = Known::default();
-        let result = AssertUnwindSafe(self.understand(record, &mut known)).catch_unwind().await;
+        let result = AssertUnwindSafe(self.understand(record, fetches, &mut known)).catch_unwind().await;
         match result.unwrap_or(Err(Trouble::Panicked)) {
             Ok(recorded) => {
-                known.log_recorded(record, recorded);
+                known.log_done(record, recorded);
                 Fate::Done
             }
             Err(trouble) if record.receive_count() >= trouble.last_receive() => {
@@ -207,9 +219,22 @@ impl<L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<L, B, S, C> {
         }
     }
 
-    /// The arrows from the queue to the ledger: open, parse, observe, record.
-    async fn understand(&self, record: &Record, known: &mut Known) -> Result<Recorded, Trouble> {
-        let Envelope { delivery, body } = Envelope::open(&record.body)?;
+    /// The arrows from the queue to the ledger: open, parse, observe, record. `None`: the message is no webhook.
+    async fn understand(
+        &self,
+        record: &Record,
+        fetches: &Semaphore,
+        known: &mut Known,
+    ) -> Result<Option<Recorded>, Trouble> {
+        let (_permit, envelope) = match Letter::read(&record.body)? {
+            Letter::Test => return Ok(None),
+            Letter::Envelope => (None, Envelope::open(&record.body)?),
+            Letter::Claim(claim) => {
+                let permit = fetches.acquire().await.ok();
+                (permit, Envelope::open(&self.inbox.fetch(&claim).await?)?)
+            }
+        };
+        let Envelope { delivery, body } = envelope;
         let delivery = known.delivery.insert(delivery);
         if delivery.environment != self.environment {
             return Err(Trouble::OtherEnvironment { theirs: delivery.environment, ours: self.environment });
@@ -223,7 +248,7 @@ impl<L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<L, B, S, C> {
             receive_count: record.receive_count(),
             now: (self.clock)(),
         };
-        Ok(ledger::record(&self.ledger, &self.bus, &news).await?)
+        Ok(Some(ledger::record(&self.ledger, &self.bus, &news).await?))
     }
 
     async fn park(&self, record: &Record, known: &Known, trouble: &Trouble) -> Fate {
@@ -233,7 +258,7 @@ impl<L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<L, B, S, C> {
                 Fate::Done
             }
             Err(reason) => {
-                tracing::error!(message = record.message_id, outcome = "not_parked", %reason, "not parked");
+                tracing::error!(message_id = record.message_id, outcome = "not_parked", %reason, "not parked");
                 self.hand_back(record, backoff(record)).await
             }
         }
@@ -241,7 +266,7 @@ impl<L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<L, B, S, C> {
 
     async fn hand_back(&self, record: &Record, delay: Duration) -> Fate {
         if let Err(reason) = self.source.postpone(record, delay).await {
-            tracing::debug!(message = record.message_id, %reason, "comes again after the visibility timeout");
+            tracing::debug!(message_id = record.message_id, %reason, "comes again after the visibility timeout");
         }
         Fate::ComesAgain
     }
@@ -265,17 +290,18 @@ struct Known {
 }
 
 impl Known {
-    fn log_recorded(&self, record: &Record, recorded: Recorded) {
+    fn log_done(&self, record: &Record, recorded: Option<Recorded>) {
         let (delivery, seen) = (self.delivery.as_ref(), self.observation.as_ref());
         let (outcome, events) = match recorded {
-            Recorded::Applied { events, conflict: true } => ("conflict", events),
-            Recorded::Applied { events, conflict: false } => ("applied", events),
-            Recorded::Duplicate => ("duplicate", 0),
-            Recorded::Stale => ("stale", 0),
+            Some(Recorded::Applied { events, conflict: true }) => ("conflict", events),
+            Some(Recorded::Applied { events, conflict: false }) => ("applied", events),
+            Some(Recorded::Duplicate) => ("duplicate", 0),
+            Some(Recorded::Stale) => ("stale", 0),
+            None => ("no_webhook", 0),
         };
         let drift = seen.map(|seen| &seen.drift).filter(|drift| !drift.is_empty());
         tracing::info!(
-            message = record.message_id,
+            message_id = record.message_id,
             delivery = delivery.map(|delivery| &*delivery.id),
             webhook_id = delivery.and_then(|delivery| delivery.webhook_id.as_deref()),
             event = seen.map(|seen| &*seen.event),
@@ -292,7 +318,7 @@ impl Known {
     fn log_trouble(&self, record: &Record, outcome: &str, reason: &Trouble) {
         let (delivery, seen) = (self.delivery.as_ref(), self.observation.as_ref());
         tracing::warn!(
-            message = record.message_id,
+            message_id = record.message_id,
             delivery = delivery.map(|delivery| &*delivery.id),
             stage = seen.map(|seen| seen.stage.as_str()),
             id = seen.map(|seen| &*seen.id),

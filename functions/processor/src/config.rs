@@ -14,6 +14,8 @@ pub struct Config {
     pub queue_url: String,
     /// `DLQ_URL`
     pub dlq_url: String,
+    /// `INBOX_BUCKET`
+    pub inbox_bucket: String,
     /// `ENVIRONMENT`
     pub environment: Environment,
 }
@@ -26,6 +28,7 @@ impl Config {
             bus_name: setting("BUS_NAME", "the name of the EventBridge bus that domain events go to")?,
             queue_url: setting("QUEUE_URL", "the URL of the webhook queue")?,
             dlq_url: setting("DLQ_URL", "the URL of the dead-letter queue")?,
+            inbox_bucket: setting("INBOX_BUCKET", "the name of the S3 bucket that takes what the queue cannot")?,
             environment: setting("ENVIRONMENT", "`test` or `live`")?,
         })
     }

@@ -8,6 +8,7 @@ use processor::{
     batch::{Batch, Processor},
     bus::EventBridge,
     config::Config,
+    inbox::S3Inbox,
     ledger::dynamo::DynamoLedger,
     source::SqsSource,
 };
@@ -16,7 +17,7 @@ use runtime::{
     logs,
 };
 
-/// A message makes up to four calls, one after the other, and has 12 s for them.
+/// A message makes up to five calls, one after the other, and has 15 s for them.
 const PATIENCE: Patience =
     Patience { attempt: Duration::from_millis(1_500), total: Duration::from_secs(3), attempts: 3 };
 
@@ -43,7 +44,12 @@ async fn main() -> ExitCode {
 
 async fn run(config: Config) -> Result<(), Error> {
     let aws = aws::connect(PATIENCE).await;
+    let s3 = aws_sdk_s3::config::Builder::from(&aws)
+        // An emulated AWS has no name for each bucket.
+        .force_path_style(aws.endpoint_url().is_some())
+        .build();
     let processor = &Processor {
+        inbox: S3Inbox::new(aws_sdk_s3::Client::from_conf(s3), config.inbox_bucket),
         ledger: DynamoLedger::new(aws_sdk_dynamodb::Client::new(&aws), config.ledger_table),
         bus: EventBridge::new(aws_sdk_eventbridge::Client::new(&aws), config.bus_name),
         source: SqsSource::new(aws_sdk_sqs::Client::new(&aws), config.queue_url, config.dlq_url),

@@ -12,6 +12,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// `QUEUE_URL`
     pub queue_url: String,
+    /// `INBOX_BUCKET`
+    pub inbox_bucket: String,
     /// `ENVIRONMENT`
     pub environment: Environment,
 }
@@ -26,6 +28,7 @@ impl Config {
                  `xendit-hooks token digest` makes the digest of a token",
             )?,
             queue_url: setting("QUEUE_URL", "the URL of the webhook queue")?,
+            inbox_bucket: setting("INBOX_BUCKET", "the name of the S3 bucket that takes what the queue cannot")?,
             environment: setting("ENVIRONMENT", "`test` or `live`")?,
         })
     }

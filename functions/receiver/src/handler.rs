@@ -5,30 +5,37 @@
 //! | right token, whatever the body | 200, the delivery's id | one envelope, before the answer |
 //! | token missing, wrong or repeated | 401, empty | nothing |
 //! | another path, another method | 404, 405 | nothing |
-//! | the queue refuses, hangs, or cannot hold it | 503, empty, within 6 s | perhaps; Xendit sends it again |
+//! | the same, and the queue refuses, hangs, or cannot hold it | 200 | one envelope, in the inbox |
+//! | the same, and the inbox does not take it either | 503, empty, within 6 s | perhaps; Xendit sends it again |
 //!
 //! **Invariant:** no 2xx without a stored copy. A log line holds ids and reasons, never a body, a header or a token.
 
 use lambda_http::http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use shared::{envelope::Environment, topic::Topic};
+use shared::{
+    envelope::{Envelope, Environment},
+    topic::Topic,
+};
 
 use crate::{
+    inbox::Inbox,
     queue::{NotStored, Queue},
     verify::{Arrival, Tokens},
 };
 
 /// What the receiver needs to answer.
 #[derive(Debug)]
-pub struct Receiver<Q> {
+pub struct Receiver<Q, I> {
     /// Who may send.
     pub tokens: Tokens,
     /// Where webhooks go.
     pub queue: Q,
+    /// Where they go when the queue does not take them.
+    pub inbox: I,
     /// Which of Xendit's two worlds this is.
     pub environment: Environment,
 }
 
-impl<Q: Queue> Receiver<Q> {
+impl<Q: Queue, I: Inbox> Receiver<Q, I> {
     /// Answers one request. Total: every request has an answer, and a failure is one of them.
     pub async fn receive(&self, request: Request<Vec<u8>>, arrival: Arrival) -> Response<String> {
         let topic = match route(&request) {
@@ -40,22 +47,51 @@ impl<Q: Queue> Receiver<Q> {
             Err(rejection) => return refuse(StatusCode::UNAUTHORIZED, &rejection.to_string(), &arrival),
         };
         let envelope = verified.into_envelope(arrival, self.environment, topic);
+        let stored = self.store(&envelope).await;
         let delivery = &envelope.delivery;
-        let stored = self.queue.enqueue(&envelope).await;
         let (topic, webhook_id) = (delivery.topic.as_ref().map(Topic::as_str), delivery.webhook_id.as_deref());
         let (token, bytes) = (delivery.token.as_str(), envelope.body.len());
         match stored {
-            Ok(()) => {
+            Ok(Stored::InQueue) => {
                 tracing::info!(delivery = delivery.id, webhook_id, topic, token, bytes, outcome = "stored", "received");
                 acknowledge(&delivery.id)
             }
+            Ok(Stored::InInbox(reason)) => {
+                let outcome = "stored_in_inbox";
+                tracing::warn!(delivery = delivery.id, webhook_id, topic, token, bytes, outcome, %reason, "received");
+                acknowledge(&delivery.id)
+            }
             Err(reason) => {
-                let outcome = if matches!(reason, NotStored::TooLarge { .. }) { "too_large" } else { "not_stored" };
+                let outcome = "not_stored";
                 tracing::error!(delivery = delivery.id, webhook_id, topic, token, bytes, outcome, %reason, "not received");
                 answer(StatusCode::SERVICE_UNAVAILABLE, String::new())
             }
         }
     }
+
+    /// Makes an envelope safe: in the queue, or else in the inbox.
+    async fn store(&self, envelope: &Envelope) -> Result<Stored, NowhereStored> {
+        let Err(queue) = self.queue.enqueue(envelope).await else { return Ok(Stored::InQueue) };
+        match self.inbox.keep(envelope).await {
+            Ok(()) => Ok(Stored::InInbox(queue)),
+            Err(inbox) => Err(NowhereStored { queue, inbox }),
+        }
+    }
+}
+
+/// Where an envelope is safe.
+enum Stored {
+    InQueue,
+    /// With what the queue had against it.
+    InInbox(NotStored),
+}
+
+/// An envelope that is not known to be safe anywhere.
+#[derive(Debug, thiserror::Error)]
+#[error("queue: {queue}; inbox: {inbox}")]
+struct NowhereStored {
+    queue: NotStored,
+    inbox: NotStored,
 }
 
 /// The topic in the path, or the status for a request that is for nobody.

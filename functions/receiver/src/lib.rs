@@ -1,10 +1,11 @@
 //! The receiver: proves that a webhook is Xendit's, stores it durably, answers.
 //!
-//! `handler.rs` tells the story; `verify.rs` and `queue.rs` are its two steps.
+//! `handler.rs` tells the story; `verify.rs` and `queue.rs` are its two steps, and `inbox.rs` the second store.
 //!
 //! **Invariant:** nothing in here reads the body. A webhook of a kind that nobody has seen needs no new receiver.
 
 pub mod config;
 pub mod handler;
+pub mod inbox;
 pub mod queue;
 pub mod verify;

@@ -7,6 +7,7 @@ use lambda_http::{Body, Error, Request, RequestExt, service_fn};
 use receiver::{
     config::Config,
     handler::Receiver,
+    inbox::{KEEP_BUDGET, S3Inbox},
     queue::{SEND_BUDGET, SqsQueue},
     verify::Arrival,
 };
@@ -16,7 +17,10 @@ use runtime::{
 };
 
 /// Three tries fit into the budget with their backoff, and one lost packet does not cost it all.
-const PATIENCE: Patience = Patience { attempt: Duration::from_millis(1_500), total: SEND_BUDGET, attempts: 3 };
+const QUEUE_PATIENCE: Patience = Patience { attempt: Duration::from_millis(1_000), total: SEND_BUDGET, attempts: 3 };
+
+/// The second store is tried when things go wrong already: two tries, each with time for some megabytes.
+const INBOX_PATIENCE: Patience = Patience { attempt: Duration::from_millis(1_200), total: KEEP_BUDGET, attempts: 2 };
 
 // One thread: a function has a fraction of a core, and waking others up costs more than the work.
 #[tokio::main(flavor = "current_thread")]
@@ -37,10 +41,17 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: Config) -> Result<(), Error> {
-    let client = aws_sdk_sqs::Client::new(&aws::connect(PATIENCE).await);
-    let queue = SqsQueue::new(client, config.queue_url);
+    let aws = aws::connect(QUEUE_PATIENCE).await;
+    let queue = SqsQueue::new(aws_sdk_sqs::Client::new(&aws), config.queue_url);
+    let s3 = aws_sdk_s3::config::Builder::from(&aws)
+        .timeout_config(INBOX_PATIENCE.timeouts())
+        .retry_config(INBOX_PATIENCE.retries())
+        // An emulated AWS has no name for each bucket.
+        .force_path_style(aws.endpoint_url().is_some())
+        .build();
+    let inbox = S3Inbox::new(aws_sdk_s3::Client::from_conf(s3), config.inbox_bucket);
     queue.warm_up().await;
-    let receiver = &Receiver { tokens: config.tokens, queue, environment: config.environment };
+    let receiver = &Receiver { tokens: config.tokens, queue, inbox, environment: config.environment };
     lambda_http::run(service_fn(async move |request: Request| {
         let arrival = Arrival { id: request.lambda_context().request_id, at: Timestamp::now() };
         Ok::<_, Error>(receiver.receive(request.map(bytes), arrival).await)

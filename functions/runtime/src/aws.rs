@@ -24,6 +24,22 @@ pub struct Patience {
     pub attempts: u32,
 }
 
+impl Patience {
+    /// As the SDK's time limits.
+    pub fn timeouts(self) -> TimeoutConfig {
+        TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .operation_attempt_timeout(self.attempt)
+            .operation_timeout(self.total)
+            .build()
+    }
+
+    /// As the SDK's retries.
+    pub fn retries(self) -> RetryConfig {
+        RetryConfig::standard().with_max_attempts(self.attempts).with_initial_backoff(FIRST_BACKOFF)
+    }
+}
+
 /// Time for TCP and TLS. In one region a connection takes milliseconds; a second is an outage.
 const CONNECT: Duration = Duration::from_secs(1);
 
@@ -36,18 +52,12 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// elsewhere costs time on the first request. `AWS_ENDPOINT_URL` is honoured, by which the same binaries run on a laptop.
 pub async fn connect(patience: Patience) -> SdkConfig {
     let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT)
-        .operation_attempt_timeout(patience.attempt)
-        .operation_timeout(patience.total)
-        .build();
-    let retries = RetryConfig::standard().with_max_attempts(patience.attempts).with_initial_backoff(FIRST_BACKOFF);
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(https)
         .region(EnvironmentVariableRegionProvider::new())
         .credentials_provider(EnvironmentVariableCredentialsProvider::new())
-        .timeout_config(timeouts)
-        .retry_config(retries)
+        .timeout_config(patience.timeouts())
+        .retry_config(patience.retries())
         .load()
         .await
 }

@@ -1,0 +1,162 @@
+//! Inbox: where the receiver leaves an envelope that the queue does not take. What comes on the queue instead is S3's own
+//! notification of the object, a claim. The port, and its adapter for S3.
+
+use std::future::Future;
+
+use aws_sdk_s3::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::get_object::GetObjectError,
+};
+use serde::Deserialize;
+
+/// The most that an object may hold. A function takes events of 6 MB, and base64 makes eight of six.
+const MAX_OBJECT_BYTES: i64 = 16 * 1024 * 1024;
+
+/// Where claims are redeemed.
+pub trait Inbox {
+    /// Fetches the sealed envelope that a claim stands for.
+    fn fetch(&self, claim: &Claim) -> impl Future<Output = Result<String, NotFetched>> + Send;
+}
+
+/// An object that S3 has told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    bucket: String,
+    key: String,
+}
+
+/// The envelope is not here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotFetched {
+    /// Try again later.
+    #[error("the inbox did not answer: {0}")]
+    Transient(String),
+    /// Trying again cannot help: park the message.
+    #[error("the claim cannot be redeemed: {0}")]
+    Permanent(&'static str),
+}
+
+/// What a message holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Letter {
+    /// A sealed envelope, or something that is none.
+    Envelope,
+    /// A claim to one.
+    Claim(Claim),
+    /// What S3 sends once when notifications are set up. It is no webhook.
+    Test,
+}
+
+impl Letter {
+    /// Tells an envelope from a notification of S3.
+    pub fn read(message: &str) -> Result<Self, NotFetched> {
+        #[derive(Deserialize)]
+        struct Notification {
+            #[serde(rename = "Event")]
+            event: Option<String>,
+            #[serde(rename = "Records")]
+            records: Option<Vec<Record>>,
+        }
+        #[derive(Deserialize)]
+        struct Record {
+            s3: Entity,
+        }
+        #[derive(Deserialize)]
+        struct Entity {
+            bucket: Named,
+            object: Object,
+        }
+        #[derive(Deserialize)]
+        struct Named {
+            name: String,
+        }
+        #[derive(Deserialize)]
+        struct Object {
+            key: String,
+        }
+
+        match serde_json::from_str::<Notification>(message) {
+            Ok(Notification { event: Some(event), .. }) if event == "s3:TestEvent" => Ok(Self::Test),
+            Ok(Notification { records: Some(records), .. }) => match <[Record; 1]>::try_from(records) {
+                Ok([Record { s3 }]) => Ok(Self::Claim(Claim { bucket: s3.bucket.name, key: s3.object.key })),
+                // S3 tells of one object in one message.
+                Err(_) => Err(NotFetched::Permanent("a notification of no object, or of several")),
+            },
+            _ => Ok(Self::Envelope),
+        }
+    }
+}
+
+/// An S3 bucket.
+#[derive(Clone, Debug)]
+pub struct S3Inbox {
+    client: Client,
+    bucket: String,
+}
+
+impl S3Inbox {
+    /// The bucket of a name.
+    pub fn new(client: Client, bucket: String) -> Self {
+        Self { client, bucket }
+    }
+}
+
+impl Inbox for S3Inbox {
+    async fn fetch(&self, claim: &Claim) -> Result<String, NotFetched> {
+        if claim.bucket != self.bucket {
+            return Err(NotFetched::Permanent("it is of another bucket"));
+        }
+        let answer = self.client.get_object().bucket(&self.bucket).key(&claim.key).send().await;
+        let object = match answer {
+            Ok(object) => object,
+            Err(SdkError::ServiceError(refusal)) => {
+                return Err(match refusal.err() {
+                    GetObjectError::NoSuchKey(_) => NotFetched::Permanent("the object is gone"),
+                    refusal => NotFetched::Transient(refusal.code().unwrap_or("no error code").to_owned()),
+                });
+            }
+            Err(SdkError::TimeoutError(_)) => return Err(NotFetched::Transient("timeout".to_owned())),
+            Err(_) => return Err(NotFetched::Transient("no connection".to_owned())),
+        };
+        if object.content_length().is_none_or(|bytes| bytes > MAX_OBJECT_BYTES) {
+            return Err(NotFetched::Permanent("the object is too large to be an envelope"));
+        }
+        let bytes = object.body.collect().await.map_err(|_| NotFetched::Transient("cut off".to_owned()))?.to_vec();
+        String::from_utf8(bytes).map_err(|_| NotFetched::Permanent("the object is not text"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notification_of_one_object_is_a_claim() {
+        let message = r#"{"Records":[{"eventSource":"aws:s3","eventName":"ObjectCreated:Put",
+            "s3":{"bucket":{"name":"inbox"},"object":{"key":"webhooks/2026-01-02/d-1","size":7}}}]}"#;
+        let claim = Claim { bucket: "inbox".to_owned(), key: "webhooks/2026-01-02/d-1".to_owned() };
+        assert_eq!(Letter::read(message), Ok(Letter::Claim(claim)));
+    }
+
+    #[test]
+    fn the_test_that_s3_sends_is_no_webhook() {
+        let message = r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"inbox"}"#;
+        assert_eq!(Letter::read(message), Ok(Letter::Test));
+    }
+
+    #[test]
+    fn anything_else_is_left_to_the_envelope() {
+        for message in ["", "{}", "[]", r#"{"v":1,"id":"d"}"#, r#"{"Records":[{}]}"#, r#"{"Event":"s3:Other"}"#] {
+            assert_eq!(Letter::read(message), Ok(Letter::Envelope), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_notification_of_several_objects_is_parked() {
+        let one = r#"{"s3":{"bucket":{"name":"inbox"},"object":{"key":"k"}}}"#;
+        for message in [r#"{"Records":[]}"#.to_owned(), format!(r#"{{"Records":[{one},{one}]}}"#)] {
+            assert!(matches!(Letter::read(&message), Err(NotFetched::Permanent(_))), "{message}");
+        }
+    }
+}
