@@ -1,6 +1,6 @@
 //! The files in `events/`: what they are named after is what becomes of them.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "test code: a surprise has to end the test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a surprise has to end the test")]
 
 use lambda_http::{Body, http::Request, request};
 use processor::batch::Batch;

@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use aws_config::{Region, SdkConfig};
@@ -18,6 +19,7 @@ use runtime::aws::{Patience, connect};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     task::JoinHandle,
 };
 
@@ -140,7 +142,7 @@ impl Drop for Stub {
 }
 
 async fn serve(mut stream: TcpStream, reply: Reply) {
-    while read_request(&mut stream).await {
+    while read_request(&mut stream).await.is_some() {
         match &reply {
             Reply::Never => std::future::pending().await,
             Reply::Reset => return reset(stream),
@@ -155,20 +157,21 @@ async fn serve(mut stream: TcpStream, reply: Reply) {
     }
 }
 
-/// Reads one request with its body. `false`: the connection has ended.
-async fn read_request(stream: &mut TcpStream) -> bool {
+/// Reads one request: its first line and its body. `None`: the connection has ended.
+async fn read_request(stream: &mut TcpStream) -> Option<(String, String)> {
     let mut request = Vec::new();
     let mut piece = [0; 4096];
     loop {
-        let text = String::from_utf8_lossy(&request).to_lowercase();
+        let text = String::from_utf8_lossy(&request);
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length:")).unwrap_or("0");
+            let lower = head.to_lowercase();
+            let length = lower.lines().find_map(|line| line.strip_prefix("content-length:")).unwrap_or("0");
             if body.len() >= length.trim().parse().unwrap() {
-                return true;
+                return Some((head.lines().next().unwrap().to_owned(), body.to_owned()));
             }
         }
         match stream.read(&mut piece).await {
-            Ok(0) | Err(_) => return false,
+            Ok(0) | Err(_) => return None,
             Ok(read) => request.extend_from_slice(&piece[..read]),
         }
     }
@@ -186,4 +189,69 @@ async fn answer(stream: &mut TcpStream, status: u16, body: &str) {
 fn reset(stream: TcpStream) {
     let _ = stream.set_zero_linger();
     drop(stream);
+}
+
+/// Lambda's side of the runtime API, with one event to hand out.
+pub struct RuntimeApi {
+    /// Host and port, as `AWS_LAMBDA_RUNTIME_API` wants them.
+    pub address: String,
+    answers: mpsc::UnboundedReceiver<(String, String)>,
+    task: JoinHandle<()>,
+}
+
+impl RuntimeApi {
+    /// Starts it.
+    pub async fn start(event: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (sender, answers) = mpsc::unbounded_channel();
+        let event = Arc::new(Mutex::new(Some(event)));
+        let task = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(run(stream, Arc::clone(&event), sender.clone()));
+            }
+        });
+        Self { address, answers, task }
+    }
+
+    /// What the function did with the event: the last part of the path it posted to, and what it posted.
+    pub async fn answer(&mut self) -> (String, String) {
+        let answer = tokio::time::timeout(Duration::from_secs(20), self.answers.recv()).await;
+        answer.expect("the function answers").unwrap()
+    }
+}
+
+impl Drop for RuntimeApi {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(
+    mut stream: TcpStream,
+    event: Arc<Mutex<Option<String>>>,
+    answers: mpsc::UnboundedSender<(String, String)>,
+) {
+    while let Some((line, body)) = read_request(&mut stream).await {
+        let path = line.split(' ').nth(1).unwrap();
+        if path.ends_with("/invocation/next") {
+            let next = event.lock().unwrap().take();
+            let Some(event) = next else { return std::future::pending().await };
+            let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_secs(30);
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+                 lambda-runtime-aws-request-id: 8476a536-e9f4-11e8-9739-2dfe598c3fcd\r\n\
+                 lambda-runtime-deadline-ms: {}\r\n\
+                 lambda-runtime-invoked-function-arn: arn:aws:lambda:ap-southeast-1:123456789012:function:f\r\n\
+                 lambda-runtime-trace-id: Root=1-69573385-0123456789abcdef01234567\r\n\r\n",
+                event.len(),
+                deadline.as_millis()
+            );
+            stream.write_all(format!("{head}{event}").as_bytes()).await.unwrap();
+        } else {
+            let _ = answers.send((path.rsplit('/').next().unwrap().to_owned(), body));
+            answer(&mut stream, 202, "{}").await;
+        }
+    }
 }

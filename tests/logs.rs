@@ -1,0 +1,222 @@
+//! Logs: whatever happens, no line holds anything of a webhook but ids and words.
+//!
+//! Everything is captured, at every level, and searched for what must not be there: the token, the body, and the
+//! personal data in it.
+
+#![expect(clippy::unwrap_used, reason = "test code: a surprise has to end the test")]
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use receiver::verify::{Digest, TOKEN_HEADER};
+use serde_json::Value;
+use tests::{
+    fixture::{self, LOCAL_TOKEN},
+    story::{Posting, Story},
+    trouble::{BusMood, LedgerMood, QueueMood, SourceMood},
+};
+use tracing::{Level, subscriber::DefaultGuard};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Personal data and secrets, planted where Xendit sends such things.
+const CANARIES: [&str; 9] = [
+    "Canary-Name",
+    "canary@example.com",
+    "+628123canary",
+    "4000000000000canary",
+    "canary-account-number",
+    "canary-description",
+    "canary-unknown-status",
+    "canary-currency",
+    "canary-wrong-token-0123456789",
+];
+
+/// What has been logged.
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Captured {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Captured {
+    /// Captures what this thread logs, whoever logs it, until the guard is dropped.
+    fn start() -> (Self, DefaultGuard) {
+        let captured = Self::default();
+        let subscriber =
+            tracing_subscriber::fmt().json().with_max_level(Level::TRACE).with_writer(captured.clone()).finish();
+        (captured, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn lines(&self) -> Vec<Value> {
+        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// A webhook full of what must not be logged, and with values of types that it never had.
+fn body(id: &str, status: &str) -> String {
+    format!(
+        r#"{{"id":"{id}","user_id":"acc-1","external_id":"order-1","merchant_name":"Canary-Name","status":"{status}",
+            "amount":{{"value":"canary-currency"}},"paid_amount":"canary-account-number","currency":"canary-currency",
+            "payer_email":"canary@example.com","description":"canary-description","updated":"canary-description",
+            "customer":{{"mobile_number":"+628123canary","card_number":"4000000000000canary"}}}}"#
+    )
+}
+
+/// Goes through all that can become of a webhook.
+async fn everything(story: &Story) {
+    let send = async |body: &str| {
+        story.send(Posting::of(body).with("webhook-id", "wh-1").to("/webhook/invoice")).await;
+        story.pump().await;
+    };
+    // At the door.
+    let wrong = Posting::of(body("i-1", "PAID")).without(TOKEN_HEADER);
+    story.send(wrong.clone()).await;
+    story.send(wrong.clone().with(TOKEN_HEADER, "canary-wrong-token-0123456789")).await;
+    story.send(wrong.with(TOKEN_HEADER, LOCAL_TOKEN).with(TOKEN_HEADER, LOCAL_TOKEN)).await;
+    story.send(Posting::of(body("i-1", "PAID")).to("/canary-description?name=Canary-Name")).await;
+    story.send(Posting::of(body("i-1", "PAID")).to("/webhook/Canary-Name")).await;
+    for mood in [QueueMood::Refuses, QueueMood::LosesReplies] {
+        story.queue.mood.is(mood);
+        send(&body("i-1", "PAID")).await;
+    }
+    story.queue.mood.is_well();
+    story.post("x".repeat(2_000_000)).await;
+    // Understood, repeated, old, unknown, contradicting.
+    for status in ["PENDING", "PAID", "PAID", "PENDING", "canary-unknown-status"] {
+        send(&body("i-2", status)).await;
+    }
+    send(r#"{"event":"Canary-Name with spaces","data":{"name":"Canary-Name"}}"#).await;
+    // Not readable.
+    send("Canary-Name").await;
+    send(r#"["Canary-Name"]"#).await;
+    story.queue.put(r#"{"v":9,"name":"Canary-Name"}"#);
+    story.queue.put("Canary-Name");
+    // Trouble of every kind.
+    for mood in [LedgerMood::Down, LedgerMood::Refuses("i-3"), LedgerMood::PanicsOn("i-3"), LedgerMood::CannotClear] {
+        story.ledger.mood.is(mood);
+        send(&body("i-3", "PAID")).await;
+        story.ledger.mood.is_well();
+    }
+    for mood in [BusMood::Down, BusMood::PanicsOn("Canary")] {
+        story.bus.mood.is(mood);
+        send(&body("i-4", "PAID")).await;
+        story.bus.mood.is_well();
+    }
+    story.source.mood.is(SourceMood::CannotPark);
+    send("Canary-Name").await;
+    story.source.mood.is_well();
+    story.drain().await;
+    for (_, body) in fixture::webhooks() {
+        send(&body).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_line_holds_a_token_a_body_or_anything_personal() {
+    let (captured, _guard) = Captured::start();
+    everything(&Story::new()).await;
+    let text = captured.text();
+    let digest = Digest::of(LOCAL_TOKEN.as_bytes()).to_string();
+    for secret in CANARIES.into_iter().chain([LOCAL_TOKEN, &digest]) {
+        let line = text.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
+    }
+    for outcome in [
+        "stored",
+        "refused",
+        "not_stored",
+        "too_large",
+        "applied",
+        "duplicate",
+        "stale",
+        "parked",
+        "retry",
+        "not_parked",
+    ] {
+        assert!(text.contains(&format!(r#""outcome":"{outcome}""#)), "the story never came to {outcome}");
+    }
+}
+
+/// The values in the bundled bodies that belong to people.
+#[tokio::test(start_paused = true)]
+async fn no_line_holds_a_name_an_address_or_an_account_number_of_a_bundled_body() {
+    let (captured, _guard) = Captured::start();
+    let personal =
+        ["name", "email", "mobile", "phone", "account_number", "card_number", "address", "description", "payer"];
+    let mut secrets = Vec::new();
+    for (_, body) in fixture::webhooks() {
+        collect(&serde_json::from_str(&body).unwrap(), "", &personal, &mut secrets);
+        let story = Story::new();
+        story.post(&body).await;
+        story.drain().await;
+    }
+    assert!(secrets.len() > 10, "{secrets:?}");
+    let text = captured.text();
+    for secret in secrets {
+        assert!(!text.contains(&secret), "{secret}");
+    }
+}
+
+/// Short texts are codes, and words in lower case are Xendit's own: they would be found in any line.
+fn is_personal(text: &str) -> bool {
+    text.len() > 5 && !text.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'.'))
+}
+
+/// The texts under keys that contain one of some words.
+fn collect(value: &Value, key: &str, words: &[&str], found: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => object.iter().for_each(|(key, value)| collect(value, key, words, found)),
+        Value::Array(list) => list.iter().for_each(|value| collect(value, key, words, found)),
+        Value::String(text) if is_personal(text) && words.iter().any(|word| key.contains(word)) => {
+            found.push(text.clone());
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_webhook_is_one_line_in_each_function_and_both_name_the_delivery() {
+    let (captured, _guard) = Captured::start();
+    let story = Story::new();
+    let answer = story.send(Posting::of(body("i-1", "PAID")).with("webhook-id", "wh-1")).await;
+    story.drain().await;
+    let answer: Value = serde_json::from_str(answer.body()).unwrap();
+    let lines = captured.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for line in &lines {
+        assert_eq!(line["fields"]["delivery"], answer["id"]);
+        assert_eq!(line["fields"]["webhook_id"], "wh-1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_logged_with_its_reason() {
+    let (captured, _guard) = Captured::start();
+    let story = Story::new();
+    story.send(Posting::of("{}").without(TOKEN_HEADER)).await;
+    story.send(Posting::of("{}").with(TOKEN_HEADER, LOCAL_TOKEN)).await;
+    let reasons: Vec<_> = captured.lines().iter().map(|line| line["fields"]["reason"].clone()).collect();
+    assert_eq!(reasons, ["no token", "more than one token"]);
+}

@@ -1,0 +1,286 @@
+//! The real binaries: what they refuse to start with, and one event through each, from Lambda's runtime API to AWS.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a surprise has to end the test")]
+
+use std::{
+    env,
+    io::Read,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+use runtime::aws::Patience;
+use serde_json::Value;
+use tests::{
+    fixture::{self, LOCAL_TOKEN},
+    server::{Moto, Reply, RuntimeApi, Stub, config},
+};
+
+const PATIENCE: Patience = Patience { attempt: Duration::from_secs(5), total: Duration::from_secs(10), attempts: 1 };
+
+/// The digest of the local token.
+const TOKENS: &str = "local=6b6f7ba2da608e751eb7e8a572d296b42956650139724808744fb32fa76f2709";
+
+/// A binary of this workspace, built as it is.
+fn binary(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| {
+        // This test lies in `<target>/<profile>/deps`.
+        let deps = env::current_exe().unwrap().parent().unwrap().to_owned();
+        let profile = deps.parent().unwrap();
+        let mut build = Command::new(env!("CARGO"));
+        // With this package, so that its features are on and nothing has to be built a second time without them.
+        build.args(["build", "--quiet", "--package=tests", "--package=receiver", "--package=processor"]);
+        build.arg("--target-dir").arg(profile.parent().unwrap());
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        // What cargo tells a test of its package would make build scripts run again, and half of everything with them.
+        let of_this_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        for name in env::vars().map(|(name, _)| name).filter(|name| of_this_package(name)) {
+            build.env_remove(name);
+        }
+        let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+        assert!(status.success(), "the functions do not build");
+        profile.to_owned()
+    });
+    folder.join(name)
+}
+
+/// A function's process, which ends with the test.
+struct Function {
+    process: Child,
+}
+
+impl Function {
+    /// Starts a binary with these variables and no others.
+    fn start(name: &str, variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(binary(name));
+        command.env_clear().envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { process: command.spawn().unwrap() }
+    }
+
+    /// Waits for it to end by itself. Its status and all that it wrote.
+    fn end(mut self, within: Duration) -> (ExitStatus, String) {
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                break status;
+            }
+            assert!(start.elapsed() < within, "it is still running: {}", self.written());
+            thread::sleep(Duration::from_millis(10));
+        };
+        (status, self.written())
+    }
+
+    /// All that it has written, after it was ended.
+    fn written(&mut self) -> String {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let mut text = String::new();
+        self.process.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        self.process.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The one line of a function that does not start.
+fn refusal(name: &str, variables: &[(&str, &str)]) -> String {
+    let (status, written) = Function::start(name, variables).end(Duration::from_secs(5));
+    assert!(!status.success(), "{written}");
+    let lines: Vec<&str> = written.lines().collect();
+    assert_eq!(lines.len(), 1, "{written}");
+    let line: Value = serde_json::from_str(lines[0]).unwrap();
+    assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &"cannot start".into()));
+    line["reason"].as_str().unwrap().to_owned()
+}
+
+/// What a function is given, but for one variable.
+fn without<'a>(variables: &[(&'a str, &'a str)], name: &str) -> Vec<(&'a str, &'a str)> {
+    let rest: Vec<_> = variables.iter().copied().filter(|(other, _)| *other != name).collect();
+    assert_eq!(rest.len() + 1, variables.len(), "{name}");
+    rest
+}
+
+const RECEIVER: [(&str, &str); 4] =
+    [("CALLBACK_TOKENS", TOKENS), ("QUEUE_URL", "http://q"), ("ENVIRONMENT", "test"), ("LOG_LEVEL", "info")];
+
+const PROCESSOR: [(&str, &str); 6] = [
+    ("LEDGER_TABLE", "ledger"),
+    ("BUS_NAME", "bus"),
+    ("QUEUE_URL", "http://q"),
+    ("DLQ_URL", "http://d"),
+    ("ENVIRONMENT", "test"),
+    ("LOG_LEVEL", "info"),
+];
+
+#[test]
+fn a_function_does_not_start_without_a_setting_and_names_it() {
+    for (function, variables) in [("receiver", &RECEIVER[..]), ("processor", &PROCESSOR)] {
+        for (name, _) in variables {
+            let reason = refusal(function, &without(variables, name));
+            assert!(reason.starts_with(&format!("{name} is not set; it must hold ")), "{function}: {reason}");
+            let mut empty = without(variables, name);
+            empty.push((name, " "));
+            assert!(refusal(function, &empty).starts_with(&format!("{name} is not set")), "{function}");
+        }
+    }
+}
+
+#[test]
+fn a_receiver_does_not_start_with_tokens_that_are_none_and_never_prints_them() {
+    for wrong in [LOCAL_TOKEN, "live=", "live", "live=0123", &TOKENS[..TOKENS.len() - 1], &format!("{TOKENS},{TOKENS}")]
+    {
+        let mut variables = without(&RECEIVER, "CALLBACK_TOKENS");
+        variables.push(("CALLBACK_TOKENS", wrong));
+        let reason = refusal("receiver", &variables);
+        assert!(reason.starts_with("CALLBACK_TOKENS is wrong ("), "{reason}");
+        assert!(reason.contains("label=digest pairs separated by commas"), "{reason}");
+        // The hint says `live=` itself.
+        assert!(wrong.len() < 6 || !reason.contains(wrong), "{reason}");
+    }
+}
+
+#[test]
+fn a_function_does_not_start_in_an_environment_or_at_a_level_that_is_none() {
+    for (name, wrong, holds) in [("ENVIRONMENT", "production", "`test` or `live`"), ("LOG_LEVEL", "loud", "`trace`")] {
+        for (function, variables) in [("receiver", &RECEIVER[..]), ("processor", &PROCESSOR)] {
+            let mut variables = without(variables, name);
+            variables.push((name, wrong));
+            let reason = refusal(function, &variables);
+            assert!(reason.starts_with(&format!("{name} is wrong")) && reason.contains(holds), "{reason}");
+        }
+    }
+}
+
+/// What Lambda gives every function, on this machine.
+fn lambda<'a>(runtime: &'a str, aws: &'a str) -> Vec<(&'a str, &'a str)> {
+    vec![
+        ("AWS_LAMBDA_RUNTIME_API", runtime),
+        ("AWS_LAMBDA_FUNCTION_NAME", "f"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", "g"),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "s"),
+        ("AWS_REGION", "ap-southeast-1"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "canary-secret-key"),
+        ("AWS_ENDPOINT_URL", aws),
+        ("LOG_LEVEL", "trace"),
+        ("ENVIRONMENT", "test"),
+    ]
+}
+
+/// Nothing of the webhook, the token or the credentials, even at the most talkative level.
+fn assert_discreet(written: &str) {
+    for secret in
+        [LOCAL_TOKEN, &TOKENS[6..], "canary-secret-key", "Air Conditioner", "Your Business Name", "merchant_name"]
+    {
+        assert!(!written.contains(secret), "{secret} is in {written}");
+    }
+}
+
+#[tokio::test]
+async fn the_receiver_stores_a_webhook_and_answers_the_runtime() {
+    let moto = Moto::shared();
+    let sqs = aws_sdk_sqs::Client::new(&config(&moto.endpoint, PATIENCE).await);
+    let url = sqs.create_queue().queue_name("started-receiver").send().await.unwrap().queue_url.unwrap();
+    let mut runtime = RuntimeApi::start(fixture::event("api-token-right.json")).await;
+    let mut variables = lambda(&runtime.address, &moto.endpoint);
+    variables.extend([("CALLBACK_TOKENS", TOKENS), ("QUEUE_URL", &url)]);
+    let mut function = Function::start("receiver", &variables);
+    let (to, answer) = runtime.answer().await;
+    let written = function.written();
+    assert_eq!(to, "response", "{answer} {written}");
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["statusCode"], 200);
+    assert_eq!(answer["body"], r#"{"id":"8476a536-e9f4-11e8-9739-2dfe598c3fcd"}"#);
+    let messages = sqs.receive_message().queue_url(&url).send().await.unwrap().messages.unwrap();
+    assert!(messages[0].body.as_ref().unwrap().contains("Air Conditioner"));
+    assert!(written.contains(r#""outcome":"stored""#), "{written}");
+    assert_discreet(&written);
+}
+
+#[tokio::test]
+async fn the_processor_applies_a_batch_and_answers_the_runtime() {
+    let moto = Moto::shared();
+    let aws = config(&moto.endpoint, PATIENCE).await;
+    let dynamo = aws_sdk_dynamodb::Client::new(&aws);
+    let attribute = AttributeDefinition::builder().attribute_name("key").attribute_type(ScalarAttributeType::S);
+    let key = KeySchemaElement::builder().attribute_name("key").key_type(KeyType::Hash);
+    dynamo
+        .create_table()
+        .table_name("started-processor")
+        .billing_mode(BillingMode::PayPerRequest)
+        .attribute_definitions(attribute.build().unwrap())
+        .key_schema(key.build().unwrap())
+        .send()
+        .await
+        .unwrap();
+    aws_sdk_eventbridge::Client::new(&aws).create_event_bus().name("started-bus").send().await.unwrap();
+    let sqs = aws_sdk_sqs::Client::new(&aws);
+    let url = sqs.create_queue().queue_name("started-dead-letters").send().await.unwrap().queue_url.unwrap();
+    let mut runtime = RuntimeApi::start(fixture::event("sqs-unreadable-in-the-middle.json")).await;
+    let mut variables = lambda(&runtime.address, &moto.endpoint);
+    variables.extend([
+        ("LEDGER_TABLE", "started-processor"),
+        ("BUS_NAME", "started-bus"),
+        ("QUEUE_URL", &url),
+        ("DLQ_URL", &url),
+    ]);
+    let mut function = Function::start("processor", &variables);
+    let (to, answer) = runtime.answer().await;
+    let written = function.written();
+    assert_eq!((to.as_str(), answer.as_str()), ("response", r#"{"batchItemFailures":[]}"#), "{written}");
+    assert_eq!(dynamo.scan().table_name("started-processor").send().await.unwrap().items().len(), 2);
+    let parked = sqs.receive_message().queue_url(&url).send().await.unwrap().messages.unwrap();
+    assert_eq!(parked[0].body.as_deref(), Some("this is no envelope"));
+    assert!(written.contains(r#""outcome":"applied""#), "{written}");
+    assert_discreet(&written);
+}
+
+#[tokio::test]
+async fn a_batch_that_no_answer_can_name_is_an_error_and_not_a_success() {
+    let stub = Stub::start(vec![Reply::With(500, String::new())]).await;
+    for event in [r#"{"Records":[{"body":"x"}]}"#, "{}", r#"{"version":"2.0"}"#] {
+        let mut runtime = RuntimeApi::start(event.to_owned()).await;
+        let mut variables = lambda(&runtime.address, &stub.endpoint);
+        variables.extend([
+            ("LEDGER_TABLE", "t"),
+            ("BUS_NAME", "b"),
+            ("QUEUE_URL", "http://q"),
+            ("DLQ_URL", "http://d"),
+        ]);
+        let _function = Function::start("processor", &variables);
+        let (to, answer) = runtime.answer().await;
+        assert_eq!(to, "error", "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_whose_runtime_api_is_gone_ends() {
+    for replies in [vec![Reply::Reset], vec![Reply::With(500, String::new())]] {
+        let stub = Stub::start(replies.clone()).await;
+        let address = stub.endpoint.strip_prefix("http://").unwrap();
+        let mut variables = lambda(address, "http://127.0.0.1:9");
+        variables.extend([
+            ("LEDGER_TABLE", "t"),
+            ("BUS_NAME", "b"),
+            ("QUEUE_URL", "http://q"),
+            ("DLQ_URL", "http://d"),
+        ]);
+        let (status, written) = Function::start("processor", &variables).end(Duration::from_secs(10));
+        assert!(!status.success(), "{replies:?}: {written}");
+    }
+}
