@@ -220,3 +220,15 @@ async fn a_refusal_is_logged_with_its_reason() {
     let reasons: Vec<_> = captured.lines().iter().map(|line| line["fields"]["reason"].clone()).collect();
     assert_eq!(reasons, ["no token", "more than one token"]);
 }
+
+/// The alarms count outcomes: one's own write must not pass for a duplicate because its answer was lost.
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_answer_was_lost_is_logged_as_applied() {
+    let (captured, _guard) = Captured::start();
+    let story = Story::new();
+    story.ledger.mood.is(LedgerMood::LosesReplies);
+    story.post(body("i-1", "PAID")).await;
+    story.pump().await;
+    let line = captured.lines().pop().unwrap();
+    assert_eq!((&line["fields"]["outcome"], &line["fields"]["events"]), (&"applied".into(), &1.into()));
+}
