@@ -1,6 +1,6 @@
 //! Stories through both functions, from the HTTP request to what the merchant hears: post, pump, look.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a surprise has to end the test")]
+#![expect(clippy::unwrap_used, reason = "test code: a surprise has to end the test")]
 
 use std::collections::BTreeSet;
 

@@ -24,22 +24,21 @@ pub fn webhook(name: &str) -> String {
     event(&format!("webhooks/{name}.json"))
 }
 
-/// The names of the files in a folder of `events/`, sorted.
+/// The names of what is in a folder of `events/`, sorted.
 pub fn names(folder: &str) -> Vec<String> {
     let entries = fs::read_dir(events().join(folder)).expect("a folder in events/");
-    let mut names: Vec<_> = entries
-        .map(Result::unwrap)
-        .filter(|entry| entry.file_type().unwrap().is_file())
-        .map(|entry| entry.file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
 
 /// Every body in `events/webhooks/`, with its name.
 pub fn webhooks() -> Vec<(String, String)> {
-    let names = names("webhooks").into_iter().filter(|name| Path::new(name).extension().is_some_and(|e| e == "json"));
-    let bodies: Vec<_> = names.map(|name| (name.trim_end_matches(".json").to_owned(), name)).collect();
-    assert!(!bodies.is_empty(), "there is nothing in events/webhooks/");
-    bodies.into_iter().map(|(name, file)| (name, event(&format!("webhooks/{file}")))).collect()
+    let names = names("webhooks");
+    assert!(!names.is_empty(), "there is nothing in events/webhooks/");
+    let body = |file: String| {
+        let name = file.strip_suffix(".json").unwrap_or_else(|| panic!("events/webhooks/{file} is no body"));
+        (name.to_owned(), webhook(name))
+    };
+    names.into_iter().map(body).collect()
 }

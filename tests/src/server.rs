@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -46,7 +46,8 @@ impl Moto {
     /// The one server of this test binary, started if it does not run.
     pub fn shared() -> Arc<Self> {
         static RUNNING: Mutex<Weak<Moto>> = Mutex::new(Weak::new());
-        let mut running = RUNNING.lock().unwrap();
+        // A start that failed is tried again, so that every test says why.
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         running.upgrade().unwrap_or_else(|| {
             let moto = Arc::new(Self::start());
             *running = Arc::downgrade(&moto);

@@ -134,6 +134,7 @@ impl Children {
                 .env("LOG_LEVEL", "info")
                 .env("QUEUE_URL", &names.queue_url)
                 .env("DLQ_URL", &names.dlq_url)
+                .env("INBOX_BUCKET", &names.inbox)
                 .env("LEDGER_TABLE", &names.table)
                 .env("BUS_NAME", &names.bus);
             self.start(name, &mut function)?;

@@ -30,6 +30,7 @@ pub(super) struct Names {
     pub(super) queue_url: String,
     pub(super) dlq_url: String,
     pub(super) published_url: String,
+    pub(super) inbox: String,
     pub(super) table: String,
     pub(super) bus: String,
 }

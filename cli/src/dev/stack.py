@@ -16,12 +16,14 @@ from samtranslator.yaml_helper import yaml_parse
 KINDS = {
     "AWS::DynamoDB::Table",
     "AWS::Events::EventBus",
+    "AWS::S3::Bucket",
     "AWS::SQS::Queue",
 }
 # Fixed on a laptop, so that events/env.json can name them. In the cloud the template chooses.
 NAMES = {
     "DeadLetterQueue": ("QueueName", "xendit-hooks-dead-letters"),
     "EventBus": ("Name", "xendit-hooks"),
+    "InboxBucket": ("BucketName", "xendit-hooks-inbox"),
     "LedgerTable": ("TableName", "xendit-hooks-ledger"),
     "WebhookQueue": ("QueueName", "xendit-hooks-webhooks"),
 }
@@ -50,6 +52,8 @@ def resources(path):
         sys.exit(f"template.yaml has no {', '.join(sorted(missing))}")
     for name, (key, value) in NAMES.items():
         kept[name].setdefault("Properties", {})[key] = value
+        # What it depends on, such as a policy, is not made here.
+        kept[name].pop("DependsOn", None)
     sections = {key: plain[key] for key in ("Parameters", "Conditions", "Mappings") if key in plain}
     return {**sections, "Resources": kept}
 
@@ -58,12 +62,29 @@ def main(path, endpoint):
     def client(service):
         return boto3.client(service, endpoint_url=endpoint)
 
+    def url(name):
+        return f"{endpoint}/123456789012/{name}"
+
+    template = resources(path)
     client("cloudformation").create_stack(
         StackName=STACK,
-        TemplateBody=json.dumps(resources(path)),
+        TemplateBody=json.dumps(template),
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in PARAMETERS.items()],
     )
     sqs, events = client("sqs"), client("events")
+
+    # moto's CloudFormation makes the bucket without its notifications.
+    queue = sqs.get_queue_attributes(QueueUrl=url(NAMES["WebhookQueue"][1]), AttributeNames=["QueueArn"])
+    told = template["Resources"]["InboxBucket"]["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
+    client("s3").put_bucket_notification_configuration(
+        Bucket=NAMES["InboxBucket"][1],
+        NotificationConfiguration={
+            "QueueConfigurations": [
+                {"QueueArn": queue["Attributes"]["QueueArn"], "Events": [one["Event"]]} for one in told
+            ]
+        },
+    )
+
     # A rule like a merchant's, so that what was published can be read back.
     published = sqs.create_queue(QueueName=f"{STACK}-published")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=published, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -71,15 +92,13 @@ def main(path, endpoint):
     events.put_rule(Name="published", EventBusName=bus, EventPattern=json.dumps({"source": ["xendit-hooks"]}))
     events.put_targets(Rule="published", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
 
-    def url(name):
-        return f"{endpoint}/123456789012/{name}"
-
     print(
         json.dumps(
             {
                 "queue_url": url(NAMES["WebhookQueue"][1]),
                 "dlq_url": url(NAMES["DeadLetterQueue"][1]),
                 "published_url": url(f"{STACK}-published"),
+                "inbox": NAMES["InboxBucket"][1],
                 "table": NAMES["LedgerTable"][1],
                 "bus": bus,
             }
