@@ -9,12 +9,15 @@
 
 #![expect(clippy::struct_field_names, reason = "the fields are Xendit's, and named as Xendit names them")]
 
+mod body;
+mod catalogue;
+mod product;
+mod wire;
+
 mod account;
 mod account_holder;
 mod bill_payment;
-mod body;
 mod card;
-pub mod catalogue;
 mod direct_debit;
 mod disbursement;
 mod dispute;
@@ -30,7 +33,6 @@ mod payment_v2;
 mod payout;
 mod payout_link;
 mod payout_v3;
-mod product;
 mod qr;
 mod recurring;
 mod refund;
@@ -39,12 +41,10 @@ mod report;
 mod retail_outlet;
 mod split;
 mod virtual_account;
-mod wire;
 
-pub use self::body::Unreadable;
+pub use self::{body::Unreadable, catalogue::Entry};
 use self::{
     body::{Body, Field, Text},
-    catalogue::Entry,
     product::Head,
     wire::{Thing, Wire},
 };

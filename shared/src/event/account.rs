@@ -51,7 +51,7 @@ impl Thing for Account {
         // The envelope's time is the event's here. It has to do where the thing has no time of its own, or only the
         // one at which the account was made, which would put its activation before its registration.
         observation.occurred_at =
-            updated.or_else(|| wire.envelope.created.time("created", drift)).or(observation.occurred_at);
+            updated.or_else(|| wire.around.created.time("created", drift)).or(observation.occurred_at);
         Ok(observation)
     }
 }

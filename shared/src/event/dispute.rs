@@ -62,12 +62,10 @@ impl Thing for Dispute {
         let id = dispute.id.id("id", drift)?;
         let mut observation = wire.observation(id, wire.phase(drift)?, drift);
         // Action is required again when the bank wants to know more.
-        let updated = wire.updated(drift);
-        observation.mark = match dispute.status_reason.text("status_reason", drift) {
-            Some(reason) => {
-                Some(Mark::Text(updated.map_or_else(|| reason.clone(), |updated| format!("{updated} {reason}"))))
-            }
-            None => updated.map(Mark::At),
+        observation.mark = match (dispute.status_reason.text("status_reason", drift), wire.updated(drift)) {
+            (Some(reason), Some(updated)) => Some(Mark::Text(format!("{updated} {reason}"))),
+            (Some(reason), None) => Some(Mark::Text(reason)),
+            (None, updated) => updated.map(Mark::At),
         };
         if let Some(amount) = dispute.amount.seen("amount", drift) {
             observation.asked = wire.money(&amount.initial, "amount.initial", drift);

@@ -110,12 +110,9 @@ impl Thing for Cycle {
         let id = cycle.id.id("id", drift)?;
         let mut observation = wire.observation(id, wire.phase(drift)?, drift);
         // Each attempt is news, though the cycle stays where it was. Either count only grows, and so does their sum.
-        let attempts = cycle.attempt_count.seen("attempt_count", drift).map(|count| count.0);
-        let forced = cycle.forced_attempt_count.seen("forced_attempt_count", drift).map(|count| count.0);
-        observation.mark = attempts.or(forced).map(|_| {
-            let sum = attempts.unwrap_or_default().saturating_add(forced.unwrap_or_default());
-            Mark::Count(sum)
-        });
+        let counts = [(&cycle.attempt_count, "attempt_count"), (&cycle.forced_attempt_count, "forced_attempt_count")];
+        let counts = counts.into_iter().filter_map(|(count, path)| Some(count.seen(path, drift)?.0));
+        observation.mark = counts.reduce(u64::saturating_add).map(Mark::Count);
         observation.amount(wire.money(&cycle.amount, "amount", drift));
         Ok(observation)
     }

@@ -41,7 +41,7 @@ pub(super) trait Thing: fmt::Debug + DeserializeOwned {
 pub(super) struct Wire<T: Thing> {
     event: &'static Named<T::Phase>,
     /// What stands around the thing. Nothing, where the body is the thing.
-    pub(super) envelope: Envelope,
+    pub(super) around: Around,
     /// What most things have.
     pub(super) common: Common,
     /// What this one has besides.
@@ -51,7 +51,7 @@ pub(super) struct Wire<T: Thing> {
 /// The keys around the thing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Envelope {
+pub(super) struct Around {
     business_id: Field<Text>,
     pub(super) created: Field<Timestamp>,
 }
@@ -85,9 +85,9 @@ impl<T: Thing> Wire<T> {
     pub(super) fn read(head: Head<'_>, body: &Body<'_>) -> Option<Result<Self, Unknown>> {
         let event = T::PRODUCT.event(head)?;
         Some(T::PRODUCT.form.inside(body).and_then(|inside| {
-            let envelope = if inside.is_some() { body.object()? } else { Envelope::default() };
+            let around = if inside.is_some() { body.object()? } else { Around::default() };
             let object = inside.as_ref().unwrap_or(body);
-            Ok(Self { event, envelope, common: object.object()?, thing: object.object()? })
+            Ok(Self { event, around, common: object.object()?, thing: object.object()? })
         }))
     }
 
@@ -118,7 +118,7 @@ impl<T: Thing> Wire<T> {
         // The envelope's account is Xendit's answer to "whose", where the thing names another.
         observation.account = first(
             [
-                (&self.envelope.business_id, "business_id"),
+                (&self.around.business_id, "business_id"),
                 (&common.business_id, "business_id"),
                 (&common.user_id, "user_id"),
                 (&common.owner_id, "owner_id"),
