@@ -4,24 +4,52 @@
 //! the body's keys; and by the topic in the path where neither says enough. Never by a prefix and never by a status:
 //! both have cost others money.
 //!
-//! To add a webhook: a struct in its family's file, a variant in `Webhook`, and the lines the compiler then asks for.
+//! To add a webhook: an event in its family's file; or, for a thing of another form, a struct that is a `Thing`, a
+//! line in `webhooks!`, and a line in `BY_KEYS` if it has no event name.
+
+#![expect(clippy::struct_field_names, reason = "the fields are Xendit's, and named as Xendit names them")]
 
 mod body;
-pub mod ewallet;
-pub mod invoice;
-pub mod payment;
-pub mod payout;
-pub mod refund;
-pub mod virtual_account;
+mod catalogue;
+mod product;
+mod wire;
 
-use jiff::Timestamp;
-use serde::{Deserialize, de::DeserializeOwned};
+mod account;
+mod account_holder;
+mod bill_payment;
+mod card;
+mod direct_debit;
+mod disbursement;
+mod dispute;
+mod ewallet;
+mod ewallet_2019;
+mod invoice;
+mod paylater;
+mod payment;
+mod payment_request;
+mod payment_session;
+mod payment_token;
+mod payment_v2;
+mod payout;
+mod payout_link;
+mod payout_v3;
+mod qr;
+mod recurring;
+mod refund;
+mod remittance_payout;
+mod report;
+mod retail_outlet;
+mod split;
+mod virtual_account;
 
-use self::body::Body;
-pub use self::body::{Count, Digits, Field, Text, Unreadable};
+pub use self::{body::Unreadable, catalogue::Entry};
+use self::{
+    body::{Body, Field, Text},
+    product::Head,
+    wire::{Thing, Wire},
+};
 use crate::{
-    lifecycle::{PaymentPhase, PayoutPhase, RefundPhase, Stage, UnknownPhase},
-    money::{Currency, Money},
+    lifecycle::{Stage, UnknownPhase},
     observation::{Drift, Observation, Unknown},
     topic::Topic,
 };
@@ -30,123 +58,174 @@ use crate::{
 #[derive(Debug)]
 pub struct Event<'a> {
     body: Body<'a>,
-    /// Which of Xendit's webhooks this is.
-    pub webhook: Webhook,
+    webhook: Webhook,
 }
 
-/// Every webhook that is known, and the one variant for all others.
-///
-/// A field is typed where something acts on it. Everything else stays in the body, which travels whole.
-#[derive(Debug)]
-pub enum Webhook {
+macro_rules! webhooks {
+    ($( $(#[doc = $doc:literal])+ $webhook:ident($thing:ty), )+) => {
+        /// Every webhook that is known, and the one variant for all others.
+        #[derive(Debug)]
+        enum Webhook {
+            $( $(#[doc = $doc])+ $webhook(Wire<$thing>), )+
+            /// Anything else: kept, counted and published, never refused.
+            Unknown(Unknown),
+        }
+
+        impl Webhook {
+            fn read(head: Head<'_>, body: &Body<'_>) -> Result<Self, Unknown> {
+                let mut reason = Unknown::Event;
+                $(
+                    match Wire::<$thing>::read(head, body) {
+                        Some(Ok(wire)) => return Ok(Self::$webhook(wire)),
+                        // Two products share a name, and tell their bodies apart by where the thing stands.
+                        Some(Err(why)) => reason = why,
+                        None => {}
+                    }
+                )+
+                Err(reason)
+            }
+
+            fn observe(&self, drift: &mut Vec<Drift>) -> Result<Observation, Unknown> {
+                match self {
+                    $( Self::$webhook(wire) => Thing::observe(wire, drift), )+
+                    Self::Unknown(reason) => Err(*reason),
+                }
+            }
+        }
+
+        /// Every webhook that is known, family by family.
+        pub fn catalogue() -> impl Iterator<Item = Entry> {
+            std::iter::empty()$( .chain(catalogue::entries::<$thing>()) )+
+        }
+    };
+}
+
+webhooks! {
     /// Invoice or payment link, paid or expired.
     Invoice(invoice::Invoice),
     /// Fixed virtual account paid.
     VirtualAccountPaid(virtual_account::Paid),
     /// Fixed virtual account created or updated.
     VirtualAccountStatus(virtual_account::Status),
+    /// Indonesian retail outlet paid.
+    RetailOutletPaid(retail_outlet::Paid),
+    /// Philippine retail outlet paid.
+    PaymentCodePaid(retail_outlet::PaymentCodePaid),
     /// `ewallet.capture` and `ewallet.void`.
-    EwalletCharge(&'static Named<PaymentPhase>, Enveloped<ewallet::Charge>),
+    EwalletCharge(ewallet::Charge),
     /// `ewallet.refund`.
-    EwalletRefund(&'static Named<RefundPhase>, Enveloped<ewallet::Refund>),
-    /// Payments v3: `payment.capture`, `payment.authorization`, `payment.failure`, `payment.expiry`.
-    Payment(&'static Named<PaymentPhase>, Enveloped<payment::Payment>),
+    EwalletRefund(ewallet::Refund),
+    /// DANA and `LinkAja` in 2019.
+    Ewallet2019(ewallet_2019::Charge),
+    /// OVO in 2019.
+    Ovo2019(ewallet_2019::Ovo),
+    /// `qr.payment`.
+    Qr(qr::Payment),
+    /// `qr.payment` of the first QR codes.
+    QrLegacy(qr::LegacyPayment),
+    /// `direct_debit.payment`.
+    DirectDebit(direct_debit::Payment),
+    /// `payment_method.expiry.*` of direct debit.
+    DirectDebitExpiry(direct_debit::Expiry),
+    /// `linked_account_token.*`.
+    LinkedAccount(direct_debit::LinkedAccount),
+    /// `paylater.payment`.
+    PayLater(paylater::Payment),
+    /// Cardless credit, the older `PayLater`.
+    CardlessCredit(paylater::CardlessCredit),
+    /// `credit_card.*`.
+    Card(card::Check),
+    /// Payments v2: `payment.succeeded` and its like.
+    PaymentV2(payment_v2::Payment),
+    /// Payments v2: `capture.succeeded`.
+    CaptureV2(payment_v2::Capture),
+    /// Payments v2: `capture.failed`.
+    FailedCaptureV2(payment_v2::FailedCapture),
+    /// Payments v2: `payment_method.*`.
+    PaymentMethod(payment_v2::PaymentMethod),
+    /// Payments v3: `payment.capture` and its like.
+    Payment(payment::Payment),
+    /// Payments v3: `payment.verified`.
+    Verification(payment::Verification),
+    /// Payments v3: `payment_request.*`.
+    PaymentRequest(payment_request::PaymentRequest),
+    /// Payments v3: `payment_token.*`.
+    PaymentToken(payment_token::PaymentToken),
+    /// `payment_session.*`.
+    PaymentSession(payment_session::PaymentSession),
+    /// Unified refunds: `refund.*`.
+    Refund(refund::Refund),
+    /// `recurring.plan.*`.
+    RecurringPlan(recurring::Plan),
+    /// `recurring.cycle.*`.
+    RecurringCycle(recurring::Cycle),
+    /// Indonesian disbursement.
+    Disbursement(disbursement::Disbursement),
+    /// Philippine disbursement.
+    PhDisbursement(disbursement::PhDisbursement),
+    /// Batch of Indonesian disbursements.
+    BatchDisbursement(disbursement::BatchDisbursement),
     /// Payouts v2: `payout.*`.
-    Payout(&'static Named<PayoutPhase>, Enveloped<payout::Payout>),
-    /// Unified refunds: `refund.succeeded`, `refund.failed`.
-    Refund(&'static Named<RefundPhase>, Enveloped<refund::Refund>),
-    /// Anything else: kept, counted and published, never refused.
-    Unknown(Unknown),
+    Payout(payout::Payout),
+    /// Payouts v3: `v3_payout.*`.
+    PayoutV3(payout_v3::Payout),
+    /// Payout link.
+    PayoutLink(payout_link::PayoutLink),
+    /// Cross-border payouts: `remittance_payout.*`.
+    RemittancePayout(remittance_payout::RemittancePayout),
+    /// Report.
+    Report(report::Report),
+    /// Sub-accounts: `account.*`.
+    Account(account::Account),
+    /// Sub-accounts: `account.verification`.
+    AccountVerification(account::Verification),
+    /// `account_holder.kyc.status`.
+    AccountHolder(account_holder::AccountHolder),
+    /// `account_holder.capabilities.status`.
+    Capabilities(account_holder::Capabilities),
+    /// `split.payment`.
+    Split(split::Split),
+    /// `dispute.*`.
+    Dispute(dispute::Dispute),
+    /// `bill_payment.*` and `bill_payments.*`.
+    BillPayment(bill_payment::BillPayment),
 }
 
-/// One event: its name, and which phase it says its subject has reached.
-#[derive(Debug)]
-pub struct Named<P: 'static> {
-    /// The exact value of `event`; for the older webhooks, which have none, Xendit's name of the webhook.
-    pub name: &'static str,
-    /// The phase that the name alone stands for. `None`: the status decides.
-    pub phase: Option<P>,
-    /// What each status means. A status that is not in here contradicts the name, or is new.
-    pub statuses: &'static [(&'static str, P)],
-}
+type Test = fn(&Body<'_>) -> bool;
 
-impl<P: Copy> Named<P> {
-    /// The phase. Never a guess: without a usable status, and without a name that stands for a phase, it is unknown.
-    fn phase(&self, status: &Field<Text>, path: &'static str, drift: &mut Vec<Drift>) -> Result<P, Unknown> {
-        if matches!(status, Field::Absent) {
-            return self.phase.ok_or(Unknown::Missing(path));
-        }
-        let status = status.seen(path, drift).ok_or(Unknown::Missing(path))?.as_str();
-        let known = self.statuses.iter().find(|(word, _)| *word == status);
-        known.map(|(_, phase)| *phase).ok_or_else(|| {
-            drift.push(Drift { field: path, found: "an unknown value" });
-            Unknown::Value(path)
-        })
-    }
-}
+/// The tests of bodies without an event name. The order matters: the products share most of their keys.
+const BY_KEYS: &[(&str, Test)] = &[
+    ("fva_paid", |it| it.has("callback_virtual_account_id")),
+    ("fva_status", |it| it.has_all(&["is_closed", "account_number"])),
+    ("ro_fpc_paid", |it| it.has("fixed_payment_code_id") || it.has("fixed_payment_code_payment_id")),
+    ("batch_disbursement", |it| it.has("total_uploaded_count") || it.has_list("disbursements")),
+    ("cardless_credit", |it| it.has("cardless_credit_type")),
+    ("ewallet_2019", |it| it.has_all(&["callback_authentication_token", "ewallet_type"])),
+    ("report", |it| it.text_starts_with("id", "report_") || it.has_all(&["filter", "format"])),
+    ("ph_disbursement", |it| {
+        it.has("connector_reference") || it.has_all(&["idempotency_key", "channel_code", "account_number"])
+    }),
+    ("disbursement", |it| {
+        it.has("disbursement_description")
+            || (it.has_all(&["bank_code", "account_holder_name"]) && !it.has("merchant_name"))
+    }),
+    ("payout_link", |it| it.has_all(&["merchant_name", "expiration_timestamp"]) && !it.has("user_id")),
+    ("invoice", |it| it.has_all(&["external_id", "user_id", "merchant_name"])),
+];
 
-fn named<P>(events: &'static [Named<P>], name: &str) -> Option<&'static Named<P>> {
-    events.iter().find(|event| event.name == name)
-}
-
-/// The newer form of a webhook: `{event, business_id, created, data}`.
-///
-/// The envelope's `created` is left out on purpose: it is the time of the delivery attempt.
-#[derive(Debug)]
-pub struct Enveloped<T> {
-    /// The account that the event belongs to. `data` may name another; this one is Xendit's answer to "whose".
-    pub business_id: Field<Text>,
-    /// What nearly every `data` has.
-    pub common: Common,
-    /// What this one has besides.
-    pub data: T,
-}
-
-/// The keys of `data` that are the same in all newer products.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-#[expect(missing_docs, reason = "the fields are Xendit's, and named as Xendit names them")]
-pub struct Common {
-    pub business_id: Field<Text>,
-    pub reference_id: Field<Text>,
-    pub status: Field<Text>,
-    pub channel_code: Field<Text>,
-    pub failure_code: Field<Text>,
-    pub currency: Field<Currency>,
-    pub created: Field<Timestamp>,
-    pub updated: Field<Timestamp>,
-}
-
-impl<T> Enveloped<T> {
-    fn phase<P: Copy>(&self, event: &Named<P>, drift: &mut Vec<Drift>) -> Result<P, Unknown> {
-        event.phase(&self.common.status, "data.status", drift)
-    }
-
-    /// The observation, but for the money.
-    fn observation(&self, event: &str, stage: Stage, id: String, drift: &mut Vec<Drift>) -> Observation {
-        let common = &self.common;
-        let mut observation = Observation::new(event, stage, id);
-        let inner = common.business_id.text("data.business_id", drift);
-        observation.account = self.business_id.text("business_id", drift).or(inner);
-        observation.reference = common.reference_id.text("data.reference_id", drift);
-        observation.status = common.status.text("data.status", drift);
-        observation.channel = common.channel_code.text("data.channel_code", drift);
-        observation.failure_code = common.failure_code.text("data.failure_code", drift);
-        let created = common.created.time("data.created", drift);
-        observation.occurred_at = common.updated.time("data.updated", drift).or(created);
-        observation
-    }
-
-    fn money(&self, amount: &Field<Digits>, path: &'static str, drift: &mut Vec<Drift>) -> Option<Money> {
-        let currency = self.common.currency.seen("data.currency", drift)?.clone();
-        Some(Money { amount: amount.seen(path, drift)?.0, currency })
-    }
-}
+/// The keys that a webhook without an event name cannot do without. With them, the topic may decide.
+const BY_TOPIC: &[(&str, &[&str])] = &[
+    ("invoice", &["id", "external_id", "user_id", "amount", "status"]),
+    ("fva_paid", &["payment_id", "account_number", "amount"]),
+    ("fva_status", &["id", "account_number", "status"]),
+    ("disbursement", &["id", "external_id", "bank_code", "amount", "status"]),
+    ("ph_disbursement", &["id", "reference_id", "channel_code", "amount", "status"]),
+];
 
 impl<'a> Event<'a> {
     /// Reads a body.
     ///
-    /// Total over JSON objects: what is not recognised is `Webhook::Unknown` with the reason. An error means that the
+    /// Total over JSON objects: what is not recognised is kept as unknown, with the reason. An error means that the
     /// bytes are not one JSON object in UTF-8; trying again cannot help, so keep them for a person.
     pub fn parse(bytes: &'a [u8], topic: Option<&Topic>) -> Result<Self, Unreadable> {
         let body = Body::read(bytes)?;
@@ -165,18 +244,11 @@ impl<'a> Event<'a> {
     /// `Kind::Unknown`, with the reason.
     pub fn observe(&self) -> Observation {
         let mut drift = Vec::new();
-        let observed = match &self.webhook {
-            Webhook::Invoice(invoice) => invoice.observe(&mut drift),
-            Webhook::VirtualAccountPaid(paid) => paid.observe(&mut drift),
-            Webhook::VirtualAccountStatus(status) => status.observe(&mut drift),
-            Webhook::EwalletCharge(event, charge) => charge.observe(event, &mut drift),
-            Webhook::EwalletRefund(event, refund) => refund.observe(event, &mut drift),
-            Webhook::Payment(event, payment) => payment.observe(event, &mut drift),
-            Webhook::Payout(event, payout) => payout.observe(event, &mut drift),
-            Webhook::Refund(event, refund) => refund.observe(event, &mut drift),
-            Webhook::Unknown(reason) => Err(*reason),
-        };
+        let observed = self.webhook.observe(&mut drift);
         let mut observation = observed.unwrap_or_else(|reason| self.unknown(reason));
+        // A field that is looked at twice is odd once.
+        drift.sort_unstable();
+        drift.dedup();
         observation.drift = drift;
         observation
     }
@@ -195,70 +267,21 @@ fn recognise(body: &Body<'_>, topic: Option<&Topic>) -> Result<Webhook, Unknown>
         return Err(Unknown::Ambiguous);
     }
     match body.field::<Text>("event") {
-        Field::Value(name) => by_name(name.as_str(), body),
+        Field::Value(name) => Webhook::read(Head::Told(name.as_str()), body),
         Field::Odd(_) => Err(Unknown::Event),
-        Field::Absent => by_keys(body).or_else(|| by_topic(body, topic)).unwrap_or(Err(Unknown::Shape)),
-    }
-}
-
-fn by_name(name: &str, body: &Body<'_>) -> Result<Webhook, Unknown> {
-    if let Some(event) = named(ewallet::CHARGE_EVENTS, name) {
-        Ok(Webhook::EwalletCharge(event, enveloped(body)?))
-    } else if let Some(event) = named(ewallet::REFUND_EVENTS, name) {
-        Ok(Webhook::EwalletRefund(event, enveloped(body)?))
-    } else if let Some(event) = named(payment::EVENTS, name) {
-        Ok(Webhook::Payment(event, enveloped(body)?))
-    } else if let Some(event) = named(payout::EVENTS, name) {
-        Ok(Webhook::Payout(event, enveloped(body)?))
-    } else if let Some(event) = named(refund::EVENTS, name) {
-        Ok(Webhook::Refund(event, enveloped_twice(body)?))
-    } else {
-        Err(Unknown::Event)
-    }
-}
-
-/// The tests of bodies without an event name. The order matters: the products share most of their keys.
-fn by_keys(body: &Body<'_>) -> Option<Result<Webhook, Unknown>> {
-    let has = |keys: &[&str]| keys.iter().all(|key| body.has(key));
-    if has(&["callback_virtual_account_id"]) {
-        Some(flat(body).map(Webhook::VirtualAccountPaid))
-    } else if has(&["is_closed", "account_number"]) {
-        Some(flat(body).map(Webhook::VirtualAccountStatus))
-    } else if has(&["external_id", "user_id", "merchant_name"]) {
-        Some(flat(body).map(Webhook::Invoice))
-    } else {
-        None
-    }
-}
-
-/// The topic decides only where the body has the keys that the topic's webhook cannot do without.
-fn by_topic(body: &Body<'_>, topic: Option<&Topic>) -> Option<Result<Webhook, Unknown>> {
-    let has = |keys: &[&str]| keys.iter().all(|key| body.has(key));
-    match topic?.as_str() {
-        "invoice" if has(&["id", "external_id", "status"]) => Some(flat(body).map(Webhook::Invoice)),
-        "fva_paid" if has(&["payment_id", "account_number", "amount"]) => {
-            Some(flat(body).map(Webhook::VirtualAccountPaid))
+        Field::Absent if body.has("event_type") => Err(Unknown::EventType),
+        Field::Absent => {
+            let name = by_keys(body).or_else(|| by_topic(body, topic?)).ok_or(Unknown::Shape)?;
+            Webhook::read(Head::Inferred(name), body)
         }
-        "fva_status" if has(&["id", "account_number", "status"]) => Some(flat(body).map(Webhook::VirtualAccountStatus)),
-        _ => None,
     }
 }
 
-fn flat<T: DeserializeOwned>(body: &Body<'_>) -> Result<T, Unknown> {
-    body.object()
+fn by_keys(body: &Body<'_>) -> Option<&'static str> {
+    BY_KEYS.iter().find(|(_, fits)| fits(body)).map(|(name, _)| *name)
 }
 
-fn enveloped<T: DeserializeOwned>(body: &Body<'_>) -> Result<Enveloped<T>, Unknown> {
-    envelope_around(body, &body.object_at("data").ok_or(Unknown::Missing("data"))?)
-}
-
-/// An envelope whose `data` may hold the thing under one more `data`, as some of Xendit's pages print it.
-fn enveloped_twice<T: DeserializeOwned>(body: &Body<'_>) -> Result<Enveloped<T>, Unknown> {
-    let outer = body.object_at("data").ok_or(Unknown::Missing("data"))?;
-    let inner = outer.object_at("data");
-    envelope_around(body, inner.as_ref().unwrap_or(&outer))
-}
-
-fn envelope_around<T: DeserializeOwned>(body: &Body<'_>, data: &Body<'_>) -> Result<Enveloped<T>, Unknown> {
-    Ok(Enveloped { business_id: body.field("business_id"), common: data.object()?, data: data.object()? })
+fn by_topic(body: &Body<'_>, topic: &Topic) -> Option<&'static str> {
+    let (name, keys) = BY_TOPIC.iter().find(|(name, _)| *name == topic.as_str())?;
+    body.has_all(keys).then_some(*name)
 }

@@ -1,7 +1,8 @@
 //! Lifecycles: which kinds of thing Xendit tells about, and the phases each goes through.
 //!
 //! One table. A `Stage` is a kind together with one of *its* phases, so `invoice.reversed` cannot be written.
-//! The order of the phases in the table is their rank: how far along the thing is.
+//! The order of the phases in the table is their rank: how far along the thing is. How the observations of a kind are
+//! put in order is said beside its name, with the reason.
 
 use std::{fmt, str::FromStr};
 
@@ -18,7 +19,7 @@ pub enum Order {
 
 macro_rules! lifecycles {
     ($(
-        $(#[doc = $doc:literal])*
+        $(#[doc = $doc:literal])+
         $kind:ident $name:literal $order:ident [$( $phase:ident $word:literal ),+ $(,)?] as $phases:ident;
     )+) => {
         $(
@@ -31,7 +32,7 @@ macro_rules! lifecycles {
         /// What kind of thing an observation is about.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(into = "&'static str")]
-        pub enum Kind { $( $(#[doc = $doc])* $kind ),+ }
+        pub enum Kind { $( $(#[doc = $doc])+ $kind ),+ }
 
         impl Kind {
             /// Every kind.
@@ -73,39 +74,185 @@ macro_rules! lifecycles {
                 match self { $( $( Self::$kind($phases::$phase) => concat!($name, ".", $word) ),+ ),+ }
             }
         }
+
+        $(
+            impl From<$phases> for Stage {
+                fn from(phase: $phases) -> Self {
+                    Self::$kind(phase)
+                }
+            }
+        )+
     };
 }
 
 lifecycles! {
     /// Money from a payer: virtual accounts, outlets, e-wallets, QR codes, direct debit, cards, `PayLater`.
     ///
-    /// A success is taken over a failure, a cancellation or an expiry, because Xendit confirms late: a provider
-    /// that recovers, or a payer who transfers to an expired account, still pays.
+    /// By rank. A success is taken over a failure, a cancellation or an expiry, because Xendit confirms late: a
+    /// provider that recovers, or a payer who transfers to an expired account, still pays.
     Payment "payment" ByRank [
         Pending "pending", Authorized "authorized", Failed "failed", Canceled "canceled", Expired "expired",
         Succeeded "succeeded", Voided "voided",
     ] as PaymentPhase;
-    /// An invoice or payment link. Money can arrive after expiry.
+    /// A try at collecting money that was reserved, which failed: the reservation may stand, and parts of it may have
+    /// been collected, so that the payment itself has not failed. A collection that succeeds is told of its payment.
+    ///
+    /// By rank, of which there is one.
+    Capture "capture" ByRank [
+        Failed "failed",
+    ] as CapturePhase;
+    /// An invoice or payment link.
+    ///
+    /// By rank. Money can arrive after expiry.
     Invoice "invoice" ByRank [
         Pending "pending", Expired "expired", Paid "paid", Settled "settled",
     ] as InvoicePhase;
-    /// A fixed virtual account, which is updated any number of times.
+    /// A fixed virtual account.
+    ///
+    /// By time: it is updated any number of times.
     VirtualAccount "virtual_account" ByTime [
         Pending "pending", Active "active", Inactive "inactive",
     ] as VirtualAccountPhase;
+    /// A request for money. The money is a payment of its own, and can arrive after the request has expired.
+    ///
+    /// By rank: what was fulfilled stays so.
+    PaymentRequest "payment_request" ByRank [
+        Expired "expired", Succeeded "succeeded",
+    ] as PaymentRequestPhase;
+    /// A checkout page. The money is a payment of its own, and so is the card or wallet that was saved.
+    ///
+    /// By rank: what was completed stays so.
+    PaymentSession "payment_session" ByRank [
+        Expired "expired", Canceled "canceled", Completed "completed",
+    ] as PaymentSessionPhase;
+    /// A card, account or wallet that can be charged. One for a single use expires with the payment it was made for,
+    /// which is neither an error nor a cancellation.
+    ///
+    /// By time: it is renewed after it was about to expire, and switched off and on.
+    PaymentMethod "payment_method" ByTime [
+        Pending "pending", Active "active", Expiring "expiring", Inactive "inactive", Failed "failed",
+        Expired "expired",
+    ] as PaymentMethodPhase;
+    /// The same in payments v3.
+    ///
+    /// By rank: it is made once, and ends once.
+    PaymentToken "payment_token" ByRank [
+        Pending "pending", Failed "failed", Active "active", Expired "expired", Canceled "canceled",
+    ] as PaymentTokenPhase;
+    /// A bank account or wallet that a payer has linked.
+    ///
+    /// By rank: what was linked stays so, and a link that failed can still be made.
+    LinkedAccount "linked_account" ByRank [
+        Failed "failed", Linked "linked",
+    ] as LinkedAccountPhase;
+    /// A check of a card: its authentication, its tokenization, its verification without a payment.
+    ///
+    /// By rank: one check has one result.
+    Card "card" ByRank [
+        InReview "in_review", Failed "failed", Verified "verified",
+    ] as CardPhase;
     /// Money back to a payer.
+    ///
+    /// By rank. As for payments, a success is taken over a failure.
     Refund "refund" ByRank [
         Pending "pending", Canceled "canceled", Failed "failed", Succeeded "succeeded",
     ] as RefundPhase;
-    /// Money out. A success may still be reversed by the receiving bank.
+    /// Money out.
+    ///
+    /// By rank. A success may still be reversed by the receiving bank.
     Payout "payout" ByRank [
         Pending "pending", Ready "ready", Locked "locked", Rejected "rejected", Canceled "canceled",
         Expired "expired", Failed "failed", Succeeded "succeeded", Refunded "refunded", Reversed "reversed",
     ] as PayoutPhase;
+    /// Many disbursements in one. Completed says that all have been tried, not that all have succeeded.
+    ///
+    /// By rank: a batch is worked through once.
+    PayoutBatch "payout_batch" ByRank [
+        Failed "failed", Completed "completed",
+    ] as PayoutBatchPhase;
+    /// A bill, such as one for electricity, paid for a customer.
+    ///
+    /// By rank. As for payments, a success is taken over a failure.
+    BillPayment "bill_payment" ByRank [
+        Failed "failed", Succeeded "succeeded",
+    ] as BillPaymentPhase;
+    /// One share of a payment, passed on to another account.
+    ///
+    /// By rank. As for payments, a success is taken over a failure.
+    Split "split" ByRank [
+        Failed "failed", Completed "completed",
+    ] as SplitPhase;
+    /// A report that was asked for.
+    ///
+    /// By rank: it is made once.
+    Report "report" ByRank [
+        Failed "failed", Completed "completed",
+    ] as ReportPhase;
+    /// A subscription.
+    ///
+    /// By time: it is switched off and on.
+    RecurringPlan "recurring_plan" ByTime [
+        Pending "pending", Active "active", Inactive "inactive",
+    ] as RecurringPlanPhase;
+    /// One turn of a subscription, with as many attempts as it takes. Its money is a payment of its own.
+    ///
+    /// By rank. The merchant can force an attempt after the last one failed, so that a success is taken over a failure.
+    RecurringCycle "recurring_cycle" ByRank [
+        Scheduled "scheduled", Retrying "retrying", Canceled "canceled", Failed "failed", Succeeded "succeeded",
+    ] as RecurringCyclePhase;
+    /// A sub-account: how far it is, and whether it is in good standing.
+    ///
+    /// By time: it is suspended and cleared again and again.
+    Account "account" ByTime [
+        Registered "registered", Created "created", Activated "activated", Cleared "cleared",
+        Suspected "suspected", Suspended "suspended",
+    ] as AccountPhase;
+    /// The verification of a sub-account. Not a phase of the account: neither must make the other's older news stale.
+    ///
+    /// By time: papers are asked for again.
+    AccountVerification "account_verification" ByTime [
+        InProgress "in_progress", ResubmissionRequired "resubmission_required", Failed "failed", Passed "passed",
+    ] as AccountVerificationPhase;
+    /// The verification of an account holder.
+    ///
+    /// By time: papers are asked for again.
+    AccountHolder "account_holder" ByTime [
+        InProgress "in_progress", ResubmissionRequired "resubmission_required", Failed "failed", Passed "passed",
+    ] as AccountHolderPhase;
+    /// What an account holder may do, channel by channel. A list has no one phase: the body says which is where.
+    ///
+    /// By time: each channel goes back and forth.
+    Capabilities "capabilities" ByTime [
+        Updated "updated",
+    ] as CapabilitiesPhase;
+    /// A payer's complaint to the bank.
+    ///
+    /// By time: evidence is asked for again, and a decision can be appealed.
+    Dispute "dispute" ByTime [
+        ActionRequired "action_required", DueDateApproaching "due_date_approaching", UnderReview "under_review",
+        Lost "lost", Won "won",
+    ] as DisputePhase;
     /// A webhook that is not known, or not well enough to act on. Kept, counted and published.
+    ///
+    /// By rank, of which there is one.
     Unknown "unknown" ByRank [
         Received "received",
     ] as UnknownPhase;
+}
+
+impl Stage {
+    /// Whether money has moved, though it may have gone back since.
+    pub const fn moved_money(self) -> bool {
+        matches!(
+            self,
+            Self::Payment(PaymentPhase::Succeeded | PaymentPhase::Voided)
+                | Self::Invoice(InvoicePhase::Paid | InvoicePhase::Settled)
+                | Self::Refund(RefundPhase::Succeeded)
+                | Self::Payout(PayoutPhase::Succeeded | PayoutPhase::Refunded | PayoutPhase::Reversed)
+                | Self::BillPayment(BillPaymentPhase::Succeeded)
+                | Self::Split(SplitPhase::Completed)
+        )
+    }
 }
 
 impl From<Kind> for &'static str {

@@ -92,6 +92,22 @@ impl Currency {
         Self("IDR".to_owned())
     }
 
+    /// The Philippine peso: likewise for the products that were sold in the Philippines only.
+    pub fn php() -> Self {
+        Self("PHP".to_owned())
+    }
+
+    /// How many digits the minor unit has, as Xendit counts: 2 for PHP, of which 1000 centavos are 10.00.
+    ///
+    /// `None` for a code that is not in ISO 4217.
+    pub fn minor_digits(&self) -> Option<u32> {
+        // The standard knows a hundredth of a rupiah. Xendit does not: its IDR 10 is 10.
+        if self.0 == "IDR" {
+            return Some(0);
+        }
+        iso_currency::Currency::from_code(&self.0)?.exponent().map(u32::from)
+    }
+
     /// The code.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -178,6 +194,15 @@ mod tests {
         assert_eq!(amount("1000").from_minor_units(2).unwrap().to_string(), "10.00");
         assert_eq!(amount("10").from_minor_units(0).unwrap().to_string(), "10");
         assert_eq!(amount("10.5").from_minor_units(2), None);
+    }
+
+    #[test]
+    fn a_minor_unit_has_the_digits_of_iso_4217_but_for_the_rupiah() {
+        let digits = |code: &str| code.parse::<Currency>().unwrap().minor_digits();
+        assert_eq!(
+            ["PHP", "USD", "VND", "JPY", "KWD", "IDR", "QQQ"].map(digits),
+            [Some(2), Some(2), Some(0), Some(0), Some(3), Some(0), None]
+        );
     }
 
     #[test]

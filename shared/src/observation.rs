@@ -23,6 +23,8 @@ pub enum Mark {
     Count(u64),
     /// When the thing was updated.
     At(Timestamp),
+    /// What was said of it. Which of two texts is the newer is for the time to say.
+    Text(String),
 }
 
 /// A value in the body that was not of the type it has always had, or not among the values that are known.
@@ -30,7 +32,7 @@ pub enum Mark {
 /// Names and types only: the value itself may be personal data and is never kept here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Drift {
-    /// The field's path in the body, such as `data.status`.
+    /// The field's path in the thing, such as `status`: in `data` where there is an envelope, else in the body.
     pub field: &'static str,
     /// What was found there, such as `an object` or `an unknown value`.
     pub found: &'static str,
@@ -66,9 +68,9 @@ pub struct Observation {
     pub occurred_at: Option<Timestamp>,
     /// What makes this news although the phase is the same.
     pub mark: Option<Mark>,
-    /// What was paid, collected, refunded or sent.
+    /// What was paid, collected, refunded or sent. Never set before money has moved.
     pub paid: Option<Money>,
-    /// What was asked for, where Xendit says so separately.
+    /// What was asked for, where Xendit says so separately, and wherever nothing was paid.
     pub asked: Option<Money>,
     /// The captures of a payment that is collected in parts, by capture id.
     pub captures: BTreeMap<String, Money>,
@@ -100,6 +102,15 @@ impl Observation {
         }
     }
 
+    /// Keeps the one amount that a body names: as paid once money has moved, else as asked for.
+    pub(crate) fn amount(&mut self, money: Option<Money>) {
+        if self.stage.moved_money() {
+            self.paid = money;
+        } else {
+            self.asked = money;
+        }
+    }
+
     /// The thing's kind.
     pub fn kind(&self) -> Kind {
         self.stage.kind()
@@ -113,6 +124,8 @@ pub enum Unknown {
     Event,
     /// The body has no event name and none of the keys that tell the older webhooks apart.
     Shape,
+    /// The body names its event under `event_type`, as the platform's old webhooks did. None of them is known.
+    EventType,
     /// The event is known, but the field that says which thing it is about is missing or unusable.
     Missing(&'static str),
     /// The event is known, but the field that says what happened holds a value that is not.
@@ -126,6 +139,7 @@ impl fmt::Display for Unknown {
         match self {
             Self::Event => f.write_str("unknown event name"),
             Self::Shape => f.write_str("no event name, and no known shape"),
+            Self::EventType => f.write_str("an event_type, as only the platform's old webhooks have"),
             Self::Missing(field) => write!(f, "no usable {field}"),
             Self::Value(field) => write!(f, "unknown value of {field}"),
             Self::Ambiguous => f.write_str("a key stands in the body twice"),

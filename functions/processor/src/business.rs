@@ -45,7 +45,27 @@ pub fn announce(transition: &Transition) -> Vec<Announcement> {
     let stage = transition.advanced.then(|| match transition.after.stage.kind() {
         Kind::Payment => payment::announce(transition),
         Kind::Invoice => invoice::announce(transition),
-        Kind::VirtualAccount | Kind::Refund | Kind::Payout => Announcement::of(Topic::Stage),
+        Kind::Account
+        | Kind::AccountHolder
+        | Kind::AccountVerification
+        | Kind::BillPayment
+        | Kind::Capabilities
+        | Kind::Capture
+        | Kind::Card
+        | Kind::Dispute
+        | Kind::LinkedAccount
+        | Kind::PaymentMethod
+        | Kind::PaymentRequest
+        | Kind::PaymentSession
+        | Kind::PaymentToken
+        | Kind::Payout
+        | Kind::PayoutBatch
+        | Kind::RecurringCycle
+        | Kind::RecurringPlan
+        | Kind::Refund
+        | Kind::Report
+        | Kind::Split
+        | Kind::VirtualAccount => Announcement::of(Topic::Stage),
         Kind::Unknown => Announcement::of(Topic::Unknown),
     });
     let conflict = transition.conflicting.then(|| Announcement::of(Topic::Conflict));

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    money::{Amount, Currency},
+    money::Amount,
     observation::{Drift, Unknown},
 };
 
@@ -63,6 +63,18 @@ impl<'a> Body<'a> {
         self.get(key).is_some()
     }
 
+    pub(super) fn has_all(&self, keys: &[&str]) -> bool {
+        keys.iter().all(|key| self.has(key))
+    }
+
+    pub(super) fn has_list(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|raw| raw.get().starts_with('['))
+    }
+
+    pub(super) fn text_starts_with(&self, key: &str, prefix: &str) -> bool {
+        matches!(self.field::<Text>(key), Field::Value(text) if text.as_str().starts_with(prefix))
+    }
+
     /// Whether a key stands at the top more than once.
     pub(super) fn is_ambiguous(&self) -> bool {
         let mut names: Vec<_> = self.keys.iter().map(|(name, _)| name).collect();
@@ -80,9 +92,14 @@ impl<'a> Body<'a> {
         serde_json::from_str(self.text).map_err(|_| Unknown::Ambiguous)
     }
 
-    /// The object under a key.
-    pub(super) fn object_at(&self, key: &str) -> Option<Self> {
-        Self::read(self.get(key)?.get().as_bytes()).ok()
+    /// The object at the end of a path of keys, if every key on it holds one.
+    pub(super) fn object_under(&self, path: &[&str]) -> Result<Option<Self>, Unknown> {
+        let Some((key, rest)) = path.split_first() else { return Ok(None) };
+        let Some(object) = self.get(key).and_then(|raw| Self::read(raw.get().as_bytes()).ok()) else { return Ok(None) };
+        if object.is_ambiguous() {
+            return Err(Unknown::Ambiguous);
+        }
+        if rest.is_empty() { Ok(Some(object)) } else { object.object_under(rest) }
     }
 
     /// The event's name if it looks like one, for logs and for the ledger.
@@ -108,14 +125,22 @@ impl<'a> Body<'a> {
             hasher.update(raw);
             hasher.update([0]);
         }
-        let hash = hasher.finalize();
-        hash.iter().take(16).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        first_half(hasher)
     }
 
     /// The value of a key that is there and not null.
     fn get(&self, key: &str) -> Option<&'a RawValue> {
         self.keys.iter().find(|(name, _)| name == key).map(|(_, raw)| *raw).filter(|raw| !is_null(raw))
     }
+}
+
+/// What tells one JSON value from another that is written differently.
+pub(super) fn fingerprint(raw: &RawValue) -> String {
+    first_half(Sha256::new_with_prefix(raw.get()))
+}
+
+fn first_half(hasher: Sha256) -> String {
+    hasher.finalize().iter().take(16).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn is_null(raw: &RawValue) -> bool {
@@ -156,7 +181,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Keys<'a> {
 
 /// What a field held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Field<T> {
+pub(super) enum Field<T> {
     /// Nothing: no such key, or null.
     #[default]
     Absent,
@@ -168,7 +193,7 @@ pub enum Field<T> {
 
 impl<T> Field<T> {
     /// The value, if there is one. An odd one is added to `drift` under the field's path.
-    pub fn seen(&self, path: &'static str, drift: &mut Vec<Drift>) -> Option<&T> {
+    pub(super) fn seen(&self, path: &'static str, drift: &mut Vec<Drift>) -> Option<&T> {
         match self {
             Self::Absent => None,
             Self::Value(value) => Some(value),
@@ -180,7 +205,7 @@ impl<T> Field<T> {
     }
 
     /// The value, if there is one.
-    pub fn into_value(self) -> Option<T> {
+    pub(super) fn into_value(self) -> Option<T> {
         match self {
             Self::Value(value) => Some(value),
             Self::Absent | Self::Odd(_) => None,
@@ -219,21 +244,24 @@ impl Field<Text> {
         self.text(path, drift).ok_or(Unknown::Missing(path))
     }
 
+    /// The same, from another key where this one is missing. One that is odd is not missing.
+    pub(super) fn id_or(
+        &self,
+        path: &'static str,
+        other: &Self,
+        other_path: &'static str,
+        drift: &mut Vec<Drift>,
+    ) -> Result<String, Unknown> {
+        if matches!(self, Self::Absent) {
+            other.id(other_path, drift).map_err(|_| Unknown::Missing(path))
+        } else {
+            self.id(path, drift)
+        }
+    }
+
     /// The text, if it says anything.
     pub(super) fn text(&self, path: &'static str, drift: &mut Vec<Drift>) -> Option<String> {
         self.seen(path, drift).map(|text| text.0.clone()).filter(|text| !text.is_empty())
-    }
-}
-
-impl Field<Currency> {
-    /// The currency, or the one that the product implies where none is named. A name that cannot be read is not one.
-    pub(super) fn or_implied(
-        &self,
-        implied: impl FnOnce() -> Currency,
-        path: &'static str,
-        drift: &mut Vec<Drift>,
-    ) -> Option<Currency> {
-        if matches!(self, Self::Absent) { Some(implied()) } else { self.seen(path, drift).cloned() }
     }
 }
 
@@ -245,16 +273,16 @@ impl Field<Timestamp> {
 
 /// Text of at most 512 bytes. A number is read as its digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text(String);
+pub(super) struct Text(String);
 
 impl Text {
     /// The text.
-    pub fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The text.
-    pub fn into_string(self) -> String {
+    pub(super) fn into_string(self) -> String {
         self.0
     }
 }
@@ -271,7 +299,7 @@ impl<'de> Deserialize<'de> for Text {
 
 /// An amount, from a number or from a string of digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digits(pub Amount);
+pub(super) struct Digits(pub(super) Amount);
 
 impl<'de> Deserialize<'de> for Digits {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -281,7 +309,7 @@ impl<'de> Deserialize<'de> for Digits {
 
 /// A whole number from 0, from a number or from a string of digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Count(pub u64);
+pub(super) struct Count(pub(super) u64);
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

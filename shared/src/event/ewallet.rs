@@ -4,92 +4,105 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Digits, Enveloped, Field, Named, Text};
+use super::{
+    body::{Digits, Field, Text},
+    product::{Form, Named, Product, Url},
+    wire::{Thing, Wire},
+};
 use crate::{
-    lifecycle::{PaymentPhase, RefundPhase, Stage},
+    lifecycle::{PaymentPhase, RefundPhase},
     observation::{Drift, Observation, Unknown},
 };
 
 const VOID: &str = "ewallet.void";
 
-/// The events whose `data` is the charge.
-pub const CHARGE_EVENTS: &[Named<PaymentPhase>] = &[
-    Named {
-        name: "ewallet.capture",
-        phase: None,
-        statuses: &[
-            ("PENDING", PaymentPhase::Pending),
-            ("SUCCEEDED", PaymentPhase::Succeeded),
-            ("FAILED", PaymentPhase::Failed),
-            ("VOIDED", PaymentPhase::Voided),
-        ],
-    },
-    // `status` may go on saying SUCCEEDED, as the charge was: `void_status` tells of the void.
-    Named { name: VOID, phase: None, statuses: &[("SUCCEEDED", PaymentPhase::Voided)] },
-];
-
-/// The event whose `data` is a refund made through the charge, and not through the unified refunds.
-pub const REFUND_EVENTS: &[Named<RefundPhase>] = &[Named {
-    name: "ewallet.refund",
-    phase: None,
-    statuses: &[
-        ("PENDING", RefundPhase::Pending),
-        ("SUCCEEDED", RefundPhase::Succeeded),
-        ("FAILED", RefundPhase::Failed),
-    ],
-}];
-
 /// An e-wallet charge.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "the fields are Xendit's, and named as Xendit names them")]
-pub struct Charge {
-    pub id: Field<Text>,
-    pub void_status: Field<Text>,
-    pub charge_amount: Field<Digits>,
-    pub capture_amount: Field<Digits>,
-    pub voided_at: Field<Timestamp>,
+pub(super) struct Charge {
+    id: Field<Text>,
+    void_status: Field<Text>,
+    charge_amount: Field<Digits>,
+    capture_amount: Field<Digits>,
+    voided_at: Field<Timestamp>,
 }
 
-impl Enveloped<Charge> {
-    pub(super) fn observe(&self, event: &Named<PaymentPhase>, drift: &mut Vec<Drift>) -> Result<Observation, Unknown> {
-        let data = &self.data;
-        let id = data.id.id("data.id", drift)?;
-        let phase = if event.name == VOID { self.voided(event, drift)? } else { self.phase(event, drift)? };
-        let mut observation = self.observation(event.name, Stage::Payment(phase), id, drift);
+impl Thing for Charge {
+    type Phase = PaymentPhase;
+
+    const PRODUCT: Product<PaymentPhase> = Product {
+        name: "E-wallets (payment status, reconciliation update)",
+        url: Url::Api("ewallet"),
+        form: Form::ENVELOPED,
+        events: &[
+            Named::by_status(
+                "ewallet.capture",
+                &[
+                    ("PENDING", PaymentPhase::Pending),
+                    ("SUCCEEDED", PaymentPhase::Succeeded),
+                    ("FAILED", PaymentPhase::Failed),
+                    ("VOIDED", PaymentPhase::Voided),
+                ],
+            ),
+            // `status` may go on saying SUCCEEDED, as the charge was: `void_status` tells of the void.
+            Named::by_status(VOID, &[("SUCCEEDED", PaymentPhase::Voided)]),
+        ],
+    };
+
+    fn observe(wire: &Wire<Self>, drift: &mut Vec<Drift>) -> Result<Observation, Unknown> {
+        let charge = &wire.thing;
+        let id = charge.id.id("id", drift)?;
+        let phase = if wire.event_name() == VOID { voided(wire, drift)? } else { wire.phase(drift)? };
+        let mut observation = wire.observation(id, phase, drift);
         if phase == PaymentPhase::Voided {
-            observation.occurred_at = data.voided_at.time("data.voided_at", drift).or(observation.occurred_at);
+            observation.occurred_at = charge.voided_at.time("voided_at", drift).or(observation.occurred_at);
         }
-        observation.paid = self.money(&data.capture_amount, "data.capture_amount", drift);
-        observation.asked = self.money(&data.charge_amount, "data.charge_amount", drift);
+        if observation.stage.moved_money() {
+            observation.paid = wire.money(&charge.capture_amount, "capture_amount", drift);
+        }
+        observation.asked = wire.money(&charge.charge_amount, "charge_amount", drift);
         Ok(observation)
     }
-
-    /// No body of this event has been published: only a void that is said to have been made is taken for one.
-    fn voided(&self, event: &Named<PaymentPhase>, drift: &mut Vec<Drift>) -> Result<PaymentPhase, Unknown> {
-        let status = self.common.status.seen("data.status", drift).map(Text::as_str);
-        if matches!((&self.data.void_status, status), (Field::Absent, Some("VOIDED"))) {
-            return Ok(PaymentPhase::Voided);
-        }
-        event.phase(&self.data.void_status, "data.void_status", drift)
-    }
 }
 
-/// A refund of an e-wallet charge.
+/// No body of this event has been published: only a void that is said to have been made is taken for one.
+fn voided(wire: &Wire<Charge>, drift: &mut Vec<Drift>) -> Result<PaymentPhase, Unknown> {
+    let status = wire.common.status.seen("status", drift).map(Text::as_str);
+    if matches!((&wire.thing.void_status, status), (Field::Absent, Some("VOIDED"))) {
+        return Ok(PaymentPhase::Voided);
+    }
+    wire.phase_of(&wire.thing.void_status, "void_status", drift)
+}
+
+/// A refund made through the charge, and not through the unified refunds.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "the fields are Xendit's, and named as Xendit names them")]
-pub struct Refund {
-    pub id: Field<Text>,
-    pub refund_amount: Field<Digits>,
+pub(super) struct Refund {
+    id: Field<Text>,
+    refund_amount: Field<Digits>,
 }
 
-impl Enveloped<Refund> {
-    pub(super) fn observe(&self, event: &Named<RefundPhase>, drift: &mut Vec<Drift>) -> Result<Observation, Unknown> {
-        let id = self.data.id.id("data.id", drift)?;
-        let phase = self.phase(event, drift)?;
-        let mut observation = self.observation(event.name, Stage::Refund(phase), id, drift);
-        observation.paid = self.money(&self.data.refund_amount, "data.refund_amount", drift);
+impl Thing for Refund {
+    type Phase = RefundPhase;
+
+    const PRODUCT: Product<RefundPhase> = Product {
+        name: "E-wallets (refund)",
+        url: Url::Api("ewallet"),
+        form: Form::ENVELOPED,
+        events: &[Named::by_status(
+            "ewallet.refund",
+            &[
+                ("PENDING", RefundPhase::Pending),
+                ("SUCCEEDED", RefundPhase::Succeeded),
+                ("FAILED", RefundPhase::Failed),
+            ],
+        )],
+    };
+
+    fn observe(wire: &Wire<Self>, drift: &mut Vec<Drift>) -> Result<Observation, Unknown> {
+        let id = wire.thing.id.id("id", drift)?;
+        let mut observation = wire.observation(id, wire.phase(drift)?, drift);
+        observation.amount(wire.money(&wire.thing.refund_amount, "refund_amount", drift));
         Ok(observation)
     }
 }

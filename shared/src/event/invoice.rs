@@ -3,67 +3,66 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Digits, Field, Named, Text};
+use super::{
+    body::{Digits, Field, Text},
+    product::{Form, Named, Product, Url},
+    wire::{Thing, Wire},
+};
 use crate::{
-    lifecycle::{InvoicePhase, Stage},
-    money::{Currency, Money},
+    lifecycle::InvoicePhase,
+    money::Currency,
     observation::{Drift, Observation, Unknown},
 };
 
-/// The one webhook of this family.
-pub const INVOICE: Named<InvoicePhase> = Named {
-    name: "invoice",
-    phase: None,
-    statuses: &[
-        ("PENDING", InvoicePhase::Pending),
-        ("EXPIRED", InvoicePhase::Expired),
-        ("PAID", InvoicePhase::Paid),
-        // What PAID was called until 2017.
-        ("COMPLETED", InvoicePhase::Paid),
-        ("SETTLED", InvoicePhase::Settled),
-    ],
-};
-
-/// The invoice, as far as it is acted on.
+/// An invoice.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "the fields are Xendit's, and named as Xendit names them")]
-pub struct Invoice {
-    pub id: Field<Text>,
-    pub payment_id: Field<Text>,
-    pub user_id: Field<Text>,
-    pub external_id: Field<Text>,
-    pub status: Field<Text>,
-    pub amount: Field<Digits>,
-    pub paid_amount: Field<Digits>,
-    pub currency: Field<Currency>,
-    pub payment_channel: Field<Text>,
-    pub paid_at: Field<Timestamp>,
-    pub updated: Field<Timestamp>,
+pub(super) struct Invoice {
+    id: Field<Text>,
+    payment_id: Field<Text>,
+    amount: Field<Digits>,
+    paid_amount: Field<Digits>,
+    payment_channel: Field<Text>,
+    paid_at: Field<Timestamp>,
 }
 
-impl Invoice {
-    pub(super) fn observe(&self, drift: &mut Vec<Drift>) -> Result<Observation, Unknown> {
-        // A body without `id` has been published; the payment is then the only thing that names the fact.
-        let id =
-            self.id.id("id", drift).or_else(|missing| self.payment_id.id("payment_id", drift).map_err(|_| missing))?;
-        let phase = INVOICE.phase(&self.status, "status", drift)?;
-        let mut observation = Observation::new(INVOICE.name, Stage::Invoice(phase), id);
-        observation.account = self.user_id.text("user_id", drift);
-        observation.reference = self.external_id.text("external_id", drift);
-        observation.status = self.status.text("status", drift);
-        observation.channel = self.payment_channel.text("payment_channel", drift);
-        let paid_at = self.paid_at.time("paid_at", drift);
-        let updated = self.updated.time("updated", drift);
-        observation.occurred_at = if phase == InvoicePhase::Paid { paid_at.or(updated) } else { updated };
-        observation.paid = self.money(&self.paid_amount, "paid_amount", drift);
-        observation.asked = self.money(&self.amount, "amount", drift);
-        Ok(observation)
-    }
+impl Thing for Invoice {
+    type Phase = InvoicePhase;
 
-    fn money(&self, amount: &Field<Digits>, path: &'static str, drift: &mut Vec<Drift>) -> Option<Money> {
-        // Invoices named no currency before 2019, when all were in rupiah.
-        let currency = self.currency.or_implied(Currency::idr, "currency", drift)?;
-        Some(Money { amount: amount.seen(path, drift)?.0, currency })
+    const PRODUCT: Product<InvoicePhase> = Product {
+        name: "Invoices (paid, expired)",
+        url: Url::Api("invoice"),
+        form: Form::Unnamed,
+        events: &[Named::by_status(
+            "invoice",
+            &[
+                ("PENDING", InvoicePhase::Pending),
+                ("EXPIRED", InvoicePhase::Expired),
+                ("PAID", InvoicePhase::Paid),
+                // What PAID was called until 2017.
+                ("COMPLETED", InvoicePhase::Paid),
+                ("SETTLED", InvoicePhase::Settled),
+            ],
+        )],
+    };
+
+    /// Invoices named no currency before 2019, when all were in rupiah.
+    const CURRENCY: Option<fn() -> Currency> = Some(Currency::idr);
+
+    fn observe(wire: &Wire<Self>, drift: &mut Vec<Drift>) -> Result<Observation, Unknown> {
+        let invoice = &wire.thing;
+        // A body without `id` has been published; the payment is then the only thing that names the fact.
+        let id = invoice.id.id_or("id", &invoice.payment_id, "payment_id", drift)?;
+        let phase = wire.phase(drift)?;
+        let mut observation = wire.observation(id, phase, drift);
+        observation.channel = invoice.payment_channel.text("payment_channel", drift).or(observation.channel);
+        if phase == InvoicePhase::Paid {
+            observation.occurred_at = invoice.paid_at.time("paid_at", drift).or(observation.occurred_at);
+        }
+        if observation.stage.moved_money() {
+            observation.paid = wire.money(&invoice.paid_amount, "paid_amount", drift);
+        }
+        observation.asked = wire.money(&invoice.amount, "amount", drift);
+        Ok(observation)
     }
 }

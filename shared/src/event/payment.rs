@@ -5,82 +5,137 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Digits, Enveloped, Field, Named, Text};
+use super::{
+    body::{Digits, Field, Text},
+    product::{Form, Named, Product, Url},
+    wire::{Thing, Wire},
+};
 use crate::{
-    lifecycle::{PaymentPhase, Stage},
+    lifecycle::{CardPhase, PaymentPhase},
     money::Money,
     observation::{Drift, Observation, Unknown},
 };
 
-/// The events whose `data` is the payment.
-pub const EVENTS: &[Named<PaymentPhase>] = &[
-    // Money collected, all of it or a part.
-    Named {
-        name: "payment.capture",
-        phase: Some(PaymentPhase::Succeeded),
-        statuses: &[("SUCCEEDED", PaymentPhase::Succeeded)],
-    },
-    // Money reserved, to be captured later.
-    Named {
-        name: "payment.authorization",
-        phase: Some(PaymentPhase::Authorized),
-        statuses: &[("AUTHORIZED", PaymentPhase::Authorized)],
-    },
-    Named {
-        name: "payment.failure",
-        phase: Some(PaymentPhase::Failed),
-        statuses: &[("FAILED", PaymentPhase::Failed), ("CANCELED", PaymentPhase::Canceled)],
-    },
-    // An authorization lapsed.
-    Named {
-        name: "payment.expiry",
-        phase: Some(PaymentPhase::Expired),
-        statuses: &[("EXPIRED", PaymentPhase::Expired), ("CANCELED", PaymentPhase::Canceled)],
-    },
-];
-
 /// A payment.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "the fields are Xendit's, and named as Xendit names them")]
-pub struct Payment {
-    pub payment_id: Field<Text>,
-    pub request_amount: Field<Digits>,
-    pub captures: Field<Vec<Capture>>,
+pub(super) struct Payment {
+    payment_id: Field<Text>,
+    request_amount: Field<Digits>,
+    captures: Field<Vec<Capture>>,
 }
 
 /// One collection of money under a payment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "the fields are Xendit's, and named as Xendit names them")]
-pub struct Capture {
-    pub capture_id: Field<Text>,
-    pub capture_amount: Field<Digits>,
+struct Capture {
+    capture_id: Field<Text>,
+    capture_amount: Field<Digits>,
 }
 
-impl Enveloped<Payment> {
-    pub(super) fn observe(&self, event: &Named<PaymentPhase>, drift: &mut Vec<Drift>) -> Result<Observation, Unknown> {
-        let data = &self.data;
-        let id = data.payment_id.id("data.payment_id", drift)?;
-        let phase = self.phase(event, drift)?;
-        let mut observation = self.observation(event.name, Stage::Payment(phase), id, drift);
+impl Thing for Payment {
+    type Phase = PaymentPhase;
+
+    const PRODUCT: Product<PaymentPhase> = Product {
+        name: "Payment requests v3 (payment status)",
+        url: Url::Dashboard("payment"),
+        form: Form::ENVELOPED,
+        events: &[
+            // Money collected, all of it or a part.
+            Named::new("payment.capture", PaymentPhase::Succeeded, &[("SUCCEEDED", PaymentPhase::Succeeded)]),
+            // Money reserved, to be captured later.
+            Named::new("payment.authorization", PaymentPhase::Authorized, &[("AUTHORIZED", PaymentPhase::Authorized)]),
+            Named::new(
+                "payment.failure",
+                PaymentPhase::Failed,
+                &[("FAILED", PaymentPhase::Failed), ("CANCELED", PaymentPhase::Canceled)],
+            ),
+            // An authorization lapsed.
+            Named::new(
+                "payment.expiry",
+                PaymentPhase::Expired,
+                &[("EXPIRED", PaymentPhase::Expired), ("CANCELED", PaymentPhase::Canceled)],
+            ),
+        ],
+    };
+
+    fn observe(wire: &Wire<Self>, drift: &mut Vec<Drift>) -> Result<Observation, Unknown> {
+        let payment = &wire.thing;
+        let id = payment.payment_id.id("payment_id", drift)?;
+        let mut observation = wire.observation(id, wire.phase(drift)?, drift);
         // Not what was paid: that is the sum of the captures, and for a reusable code there may be no such amount.
-        observation.asked = self.money(&data.request_amount, "data.request_amount", drift);
-        if phase == PaymentPhase::Succeeded {
-            observation.captures = self.captures(drift);
+        observation.asked = wire.money(&payment.request_amount, "request_amount", drift);
+        if observation.stage.moved_money() {
+            observation.captures = captures(wire, drift).unwrap_or_default();
         }
         Ok(observation)
     }
+}
 
-    fn captures(&self, drift: &mut Vec<Drift>) -> BTreeMap<String, Money> {
-        let captures = self.data.captures.seen("data.captures", drift).map_or(&[][..], Vec::as_slice);
-        captures
-            .iter()
-            .filter_map(|capture| {
-                let id = capture.capture_id.text("data.captures[].capture_id", drift)?;
-                let money = self.money(&capture.capture_amount, "data.captures[].capture_amount", drift)?;
-                Some((id, money))
-            })
-            .collect()
+/// The captures: all or none, since the sum of some would be taken for what was paid.
+fn captures(wire: &Wire<Payment>, drift: &mut Vec<Drift>) -> Option<BTreeMap<String, Money>> {
+    let mut captures = BTreeMap::new();
+    for capture in wire.thing.captures.seen("captures", drift)? {
+        let id = capture.capture_id.text("captures[].capture_id", drift)?;
+        let money = wire.money(&capture.capture_amount, "captures[].capture_amount", drift)?;
+        if captures.insert(id, money).is_some() {
+            drift.push(Drift { field: "captures[].capture_id", found: "the same twice" });
+            return None;
+        }
+    }
+    Some(captures)
+}
+
+/// A card that was verified without a payment. No more is known of it than that `data` is the payment request, under
+/// `id`: it must not be taken for money.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Verification {
+    id: Field<Text>,
+}
+
+impl Thing for Verification {
+    type Phase = CardPhase;
+
+    const PRODUCT: Product<CardPhase> = Product {
+        name: "Payment requests v3 (payment status)",
+        url: Url::Dashboard("payment"),
+        form: Form::ENVELOPED,
+        events: &[Named::by_status("payment.verified", &[("SUCCEEDED", CardPhase::Verified)])],
+    };
+
+    fn observe(wire: &Wire<Self>, drift: &mut Vec<Drift>) -> Result<Observation, Unknown> {
+        let id = wire.thing.id.id("id", drift)?;
+        Ok(wire.observation(id, wire.phase(drift)?, drift))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{event::Event, observation::Observation};
+
+    fn observe(captures: &str) -> Observation {
+        let body = format!(
+            r#"{{"event":"payment.capture","data":{{"payment_id":"py-1","currency":"PHP","captures":{captures}}}}}"#
+        );
+        Event::parse(body.as_bytes(), None).unwrap().observe()
+    }
+
+    #[test]
+    fn every_capture_is_kept() {
+        let two = r#"[{"capture_id":"a","capture_amount":1.10},{"capture_id":"b","capture_amount":"2"}]"#;
+        let captures = observe(two).captures;
+        assert_eq!(captures.values().map(ToString::to_string).collect::<Vec<_>>(), ["PHP 1.10", "PHP 2"]);
+    }
+
+    #[test]
+    fn captures_of_which_one_cannot_be_read_are_not_summed_up() {
+        for second in
+            [r#"{"capture_id":"b"}"#, r#"{"capture_amount":2}"#, r#"{"capture_id":"a","capture_amount":2}"#, "7"]
+        {
+            let observation = observe(&format!(r#"[{{"capture_id":"a","capture_amount":1}},{second}]"#));
+            assert_eq!(observation.stage.as_str(), "payment.succeeded");
+            assert!(observation.captures.is_empty(), "{second}");
+        }
     }
 }

@@ -2,54 +2,50 @@
 
 use serde::Deserialize;
 
-use super::{Digits, Enveloped, Field, Named, Text};
+use super::{
+    body::{Digits, Field, Text},
+    product::{Form, Named, Product, Url},
+    wire::{Thing, Wire},
+};
 use crate::{
-    lifecycle::{PayoutPhase, Stage},
+    lifecycle::PayoutPhase,
     observation::{Drift, Observation, Unknown},
 };
-
-/// The events whose `data` is the payout.
-pub const EVENTS: &[Named<PayoutPhase>] = &[
-    Named {
-        name: "payout.succeeded",
-        phase: Some(PayoutPhase::Succeeded),
-        statuses: &[("SUCCEEDED", PayoutPhase::Succeeded)],
-    },
-    Named {
-        name: "payout.failed",
-        phase: Some(PayoutPhase::Failed),
-        statuses: &[("FAILED", PayoutPhase::Failed), ("CANCELLED", PayoutPhase::Canceled)],
-    },
-    // The money came back after a success.
-    Named {
-        name: "payout.reversed",
-        phase: Some(PayoutPhase::Reversed),
-        statuses: &[("REVERSED", PayoutPhase::Reversed)],
-    },
-    // The last two are known from others' code only, not from Xendit's pages.
-    Named { name: "payout.expired", phase: Some(PayoutPhase::Expired), statuses: &[("EXPIRED", PayoutPhase::Expired)] },
-    Named {
-        name: "payout.refunded",
-        phase: Some(PayoutPhase::Refunded),
-        statuses: &[("REFUNDED", PayoutPhase::Refunded)],
-    },
-];
 
 /// A payout.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "the fields are Xendit's, and named as Xendit names them")]
-pub struct Payout {
-    pub id: Field<Text>,
-    pub amount: Field<Digits>,
+pub(super) struct Payout {
+    id: Field<Text>,
+    amount: Field<Digits>,
 }
 
-impl Enveloped<Payout> {
-    pub(super) fn observe(&self, event: &Named<PayoutPhase>, drift: &mut Vec<Drift>) -> Result<Observation, Unknown> {
-        let id = self.data.id.id("data.id", drift)?;
-        let phase = self.phase(event, drift)?;
-        let mut observation = self.observation(event.name, Stage::Payout(phase), id, drift);
-        observation.paid = self.money(&self.data.amount, "data.amount", drift);
+impl Thing for Payout {
+    type Phase = PayoutPhase;
+
+    const PRODUCT: Product<PayoutPhase> = Product {
+        name: "Payouts v2",
+        url: Url::Api("payout"),
+        form: Form::ENVELOPED,
+        events: &[
+            Named::new("payout.succeeded", PayoutPhase::Succeeded, &[("SUCCEEDED", PayoutPhase::Succeeded)]),
+            Named::new(
+                "payout.failed",
+                PayoutPhase::Failed,
+                &[("FAILED", PayoutPhase::Failed), ("CANCELLED", PayoutPhase::Canceled)],
+            ),
+            // The money came back after a success.
+            Named::new("payout.reversed", PayoutPhase::Reversed, &[("REVERSED", PayoutPhase::Reversed)]),
+            // The last two are known from others' code only, not from Xendit's pages.
+            Named::new("payout.expired", PayoutPhase::Expired, &[("EXPIRED", PayoutPhase::Expired)]),
+            Named::new("payout.refunded", PayoutPhase::Refunded, &[("REFUNDED", PayoutPhase::Refunded)]),
+        ],
+    };
+
+    fn observe(wire: &Wire<Self>, drift: &mut Vec<Drift>) -> Result<Observation, Unknown> {
+        let id = wire.thing.id.id("id", drift)?;
+        let mut observation = wire.observation(id, wire.phase(drift)?, drift);
+        observation.amount(wire.money(&wire.thing.amount, "amount", drift));
         Ok(observation)
     }
 }

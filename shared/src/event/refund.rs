@@ -2,41 +2,62 @@
 
 use serde::Deserialize;
 
-use super::{Digits, Enveloped, Field, Named, Text};
+use super::{
+    body::{Digits, Field, Text},
+    product::{Form, Named, Product, Url},
+    wire::{Thing, Wire},
+};
 use crate::{
-    lifecycle::{RefundPhase, Stage},
+    lifecycle::RefundPhase,
     observation::{Drift, Observation, Unknown},
 };
-
-/// The events whose `data` is the refund.
-pub const EVENTS: &[Named<RefundPhase>] = &[
-    Named {
-        name: "refund.succeeded",
-        phase: Some(RefundPhase::Succeeded),
-        statuses: &[("SUCCEEDED", RefundPhase::Succeeded)],
-    },
-    Named {
-        name: "refund.failed",
-        phase: Some(RefundPhase::Failed),
-        statuses: &[("FAILED", RefundPhase::Failed), ("CANCELLED", RefundPhase::Canceled)],
-    },
-];
 
 /// A refund.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "the fields are Xendit's, and named as Xendit names them")]
-pub struct Refund {
-    pub id: Field<Text>,
-    pub amount: Field<Digits>,
+pub(super) struct Refund {
+    id: Field<Text>,
+    amount: Field<Digits>,
 }
 
-impl Enveloped<Refund> {
-    pub(super) fn observe(&self, event: &Named<RefundPhase>, drift: &mut Vec<Drift>) -> Result<Observation, Unknown> {
-        let id = self.data.id.id("data.id", drift)?;
-        let phase = self.phase(event, drift)?;
-        let mut observation = self.observation(event.name, Stage::Refund(phase), id, drift);
-        observation.paid = self.money(&self.data.amount, "data.amount", drift);
+impl Thing for Refund {
+    type Phase = RefundPhase;
+
+    const PRODUCT: Product<RefundPhase> = Product {
+        name: "Unified refunds (succeeded, failed)",
+        url: Url::Dashboard("refund"),
+        // One of Xendit's pages prints the refund under one more `data`.
+        form: Form::Under(&[&["data", "data"], &["data"]]),
+        events: &[
+            Named::new("refund.succeeded", RefundPhase::Succeeded, &[("SUCCEEDED", RefundPhase::Succeeded)]),
+            Named::new(
+                "refund.failed",
+                RefundPhase::Failed,
+                &[("FAILED", RefundPhase::Failed), ("CANCELLED", RefundPhase::Canceled)],
+            ),
+        ],
+    };
+
+    fn observe(wire: &Wire<Self>, drift: &mut Vec<Drift>) -> Result<Observation, Unknown> {
+        let id = wire.thing.id.id("id", drift)?;
+        let mut observation = wire.observation(id, wire.phase(drift)?, drift);
+        observation.amount(wire.money(&wire.thing.amount, "amount", drift));
         Ok(observation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::event::Event;
+
+    #[test]
+    fn a_refund_is_found_under_one_data_and_under_two() {
+        let refund = r#"{"id":"rfd-1","status":"SUCCEEDED","amount":1,"currency":"PHP"}"#;
+        let observe = |data: &str| {
+            let body = format!(r#"{{"event":"refund.succeeded","business_id":"b","data":{data}}}"#);
+            Event::parse(body.as_bytes(), None).unwrap().observe()
+        };
+        assert_eq!(observe(refund).id, "rfd-1");
+        assert_eq!(observe(refund), observe(&format!(r#"{{"data":{refund}}}"#)));
     }
 }
