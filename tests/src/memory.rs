@@ -12,6 +12,7 @@ use processor::{
     batch::Record,
     bus::{Bus, Rejected},
     domain_event::DomainEvent,
+    inbox::{Claim, NotFetched},
     ledger::{Ledger, LedgerTrouble, Write, item::Item},
     source::{Source, SourceTrouble},
 };
@@ -19,7 +20,7 @@ use receiver::queue::{MAX_MESSAGE_BYTES, NotStored, Queue};
 use serde_json::{Value, json};
 use shared::envelope::Envelope;
 
-use crate::trouble::{BusMood, Clock, LedgerMood, Mood, Power, QueueMood, SourceMood};
+use crate::trouble::{BusMood, Clock, InboxMood, LedgerMood, Mood, Power, QueueMood, SourceMood};
 
 /// As in the template.
 const VISIBILITY_TIMEOUT: SignedDuration = SignedDuration::from_secs(180);
@@ -186,6 +187,63 @@ impl Queue for MemoryQueue {
         self.put(&body);
         self.power.step().await;
         Ok(())
+    }
+}
+
+/// A bucket that tells a queue of each object that is put into it.
+#[derive(Clone, Debug)]
+pub struct MemoryInbox {
+    /// How it is doing.
+    pub mood: Mood<InboxMood>,
+    queue: MemoryQueue,
+    objects: Arc<Mutex<BTreeMap<String, String>>>,
+}
+
+impl MemoryInbox {
+    /// An empty bucket that tells a queue.
+    pub fn new(queue: MemoryQueue) -> Self {
+        Self { mood: Mood::default(), queue, objects: Arc::default() }
+    }
+
+    /// How many objects it holds.
+    pub fn depth(&self) -> usize {
+        self.objects.lock().unwrap().len()
+    }
+
+    /// Deletes everything, as the lifecycle rule does in the end.
+    pub fn expire(&self) {
+        self.objects.lock().unwrap().clear();
+    }
+}
+
+impl receiver::inbox::Inbox for MemoryInbox {
+    async fn keep(&self, envelope: &Envelope) -> Result<(), NotStored> {
+        self.queue.power.step().await;
+        if matches!(self.mood.get(), InboxMood::Down) {
+            return Err(NotStored::Unreachable("timeout"));
+        }
+        let key = format!("webhooks/{}", envelope.delivery.id);
+        self.objects.lock().unwrap().insert(key.clone(), envelope.seal());
+        let s3 = json!({ "bucket": { "name": "inbox" }, "object": { "key": key } });
+        self.queue.put(&json!({ "Records": [{ "eventSource": "aws:s3", "s3": s3 }] }).to_string());
+        self.queue.power.step().await;
+        match self.mood.get() {
+            InboxMood::LosesReplies => Err(NotStored::Unreachable("timeout")),
+            InboxMood::Well | InboxMood::Down => Ok(()),
+        }
+    }
+}
+
+impl processor::inbox::Inbox for MemoryInbox {
+    async fn fetch(&self, claim: &Claim) -> Result<String, NotFetched> {
+        self.queue.power.step().await;
+        match self.mood.get() {
+            InboxMood::Down => Err(NotFetched::Transient("timeout".to_owned())),
+            _ => {
+                let objects = self.objects.lock().unwrap();
+                objects.get(&claim.key).cloned().ok_or(NotFetched::Permanent("the object is gone"))
+            }
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use shared::envelope::Environment;
 
 use crate::{
     fixture::LOCAL_TOKEN,
-    memory::{Delivery, MemoryBus, MemoryLedger, MemoryQueue, MemorySource},
+    memory::{Delivery, MemoryBus, MemoryInbox, MemoryLedger, MemoryQueue, MemorySource},
     trouble::{Clock, Power},
 };
 
@@ -34,6 +34,8 @@ type NowFn = Box<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct Story {
     /// Where the receiver puts webhooks.
     pub queue: MemoryQueue,
+    /// Where it puts them when the queue does not take them.
+    pub inbox: MemoryInbox,
     /// Where facts are kept.
     pub ledger: MemoryLedger,
     /// Where domain events go.
@@ -44,8 +46,8 @@ pub struct Story {
     pub clock: Clock,
     /// What can be cut.
     pub power: Power,
-    receiver: Receiver<MemoryQueue>,
-    processor: Processor<MemoryLedger, MemoryBus, MemorySource, NowFn>,
+    receiver: Receiver<MemoryQueue, MemoryInbox>,
+    processor: Processor<MemoryInbox, MemoryLedger, MemoryBus, MemorySource, NowFn>,
 }
 
 /// A request to the receiver.
@@ -127,17 +129,19 @@ impl Story {
         let queue = MemoryQueue::new(clock.clone(), power.clone());
         let (ledger, bus) = (MemoryLedger::new(power.clone()), MemoryBus::new(power.clone()));
         let source = MemorySource::new(queue.clone());
+        let inbox = MemoryInbox::new(queue.clone());
         let tokens = format!("local={}", Digest::of(LOCAL_TOKEN.as_bytes())).parse().unwrap();
-        let receiver = Receiver { tokens, queue: queue.clone(), environment: Environment::Test };
+        let receiver = Receiver { tokens, queue: queue.clone(), inbox: inbox.clone(), environment: Environment::Test };
         let now = clock.clone();
         let processor = Processor {
+            inbox: inbox.clone(),
             ledger: ledger.clone(),
             bus: bus.clone(),
             source: source.clone(),
             environment: Environment::Test,
             clock: Box::new(move || now.now()) as NowFn,
         };
-        Self { queue, ledger, bus, source, clock, power, receiver, processor }
+        Self { queue, inbox, ledger, bus, source, clock, power, receiver, processor }
     }
 
     /// Xendit posts a body. What it is answered.

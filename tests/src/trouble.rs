@@ -110,6 +110,18 @@ pub enum QueueMood {
     LosesReplies,
 }
 
+/// How the inbox is doing.
+#[derive(Clone, Debug, Default)]
+pub enum InboxMood {
+    /// It stores and tells.
+    #[default]
+    Well,
+    /// It does not answer.
+    Down,
+    /// It stores and tells, and its answer is lost.
+    LosesReplies,
+}
+
 /// How the ledger is doing.
 #[derive(Clone, Debug, Default)]
 pub enum LedgerMood {

@@ -22,8 +22,10 @@ pub trait Inbox {
 /// An object that S3 has told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    bucket: String,
-    key: String,
+    /// The bucket's name.
+    pub bucket: String,
+    /// The object's key.
+    pub key: String,
 }
 
 /// The envelope is not here.
