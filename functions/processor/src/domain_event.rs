@@ -353,7 +353,7 @@ mod tests {
     fn a_webhook_that_is_not_understood_says_why() {
         let event = only(&[r#"{"event":"payout.succeeded","business_id":"acc-1","data":{"status":"SUCCEEDED"}}"#]);
         assert_eq!(event.detail_type, "webhook.unknown");
-        assert_eq!(detail(&event)["unknown_because"], "no usable data.id");
+        assert!(event.detail.contains(r#""unknown_because":"no usable "#), "{}", event.detail);
         assert_eq!(detail(&event)["subject"]["kind"], "unknown");
         assert_eq!(detail(&event)["account"], "acc-1");
     }
