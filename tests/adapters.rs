@@ -309,6 +309,7 @@ fn step(known: Option<&Item>, body: &str) -> Item {
         observation: &observation,
         delivery: &delivery,
         body: event.text(),
+        message_id: "m-1",
         receive_count: 1,
         now: now.unwrap(),
     };

@@ -66,7 +66,10 @@ async fn every_webhook_is_acknowledged_and_ends_in_the_ledger() {
             stage => stage,
         };
         assert_eq!(event.detail_type, expected, "{name}");
-        assert_eq!(event.detail["body"], serde_json::from_str::<Value>(&body).unwrap(), "{name}");
+        // The oldest bodies hold the callback token, which is for nobody on the bus.
+        let holds_token = body.contains("callback_authentication_token");
+        let told = if holds_token { Value::Null } else { serde_json::from_str(&body).unwrap() };
+        assert_eq!((&event.detail["body"], &event.detail["body_omitted"]), (&told, &holds_token.into()), "{name}");
     }
 }
 
@@ -211,10 +214,19 @@ fn the_environment_of_sam_local_invoke_accepts_the_token_of_the_files() {
     assert_eq!(format!("local={}", Digest::of(LOCAL_TOKEN.as_bytes())), env["ReceiverFunction"]["CALLBACK_TOKENS"]);
     tokens.verify(request("api-token-right.json")).unwrap();
     for (function, names) in [
-        ("ReceiverFunction", &["QUEUE_URL", "ENVIRONMENT", "LOG_LEVEL", "AWS_ENDPOINT_URL"][..]),
+        ("ReceiverFunction", &["QUEUE_URL", "INBOX_BUCKET", "ENVIRONMENT", "LOG_LEVEL", "AWS_ENDPOINT_URL"][..]),
         (
             "ProcessorFunction",
-            &["LEDGER_TABLE", "BUS_NAME", "QUEUE_URL", "DLQ_URL", "ENVIRONMENT", "LOG_LEVEL", "AWS_ENDPOINT_URL"],
+            &[
+                "INBOX_BUCKET",
+                "LEDGER_TABLE",
+                "BUS_NAME",
+                "QUEUE_URL",
+                "DLQ_URL",
+                "ENVIRONMENT",
+                "LOG_LEVEL",
+                "AWS_ENDPOINT_URL",
+            ],
         ),
     ] {
         for name in names {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tests::{
     fixture::{self, LOCAL_TOKEN},
     story::{Posting, Story},
-    trouble::{BusMood, LedgerMood, QueueMood, SourceMood},
+    trouble::{BusMood, InboxMood, LedgerMood, QueueMood, SourceMood},
 };
 use tracing::{Level, subscriber::DefaultGuard};
 use tracing_subscriber::fmt::MakeWriter;
@@ -101,6 +101,10 @@ async fn everything(story: &Story) {
         story.queue.mood.is(mood);
         send(&body("i-1", "PAID")).await;
     }
+    story.inbox.mood.is(InboxMood::Down);
+    story.queue.mood.is(QueueMood::Refuses);
+    send(&body("i-1", "PAID")).await;
+    story.inbox.mood.is_well();
     story.queue.mood.is_well();
     story.post("x".repeat(2_000_000)).await;
     // Understood, repeated, old, unknown, contradicting.
@@ -147,7 +151,7 @@ async fn no_line_holds_a_token_a_body_or_anything_personal() {
         "stored",
         "refused",
         "not_stored",
-        "too_large",
+        "stored_in_inbox",
         "applied",
         "duplicate",
         "stale",

@@ -14,7 +14,7 @@ use tests::{
     fixture::{self, LOCAL_TOKEN},
     memory::Parked,
     story::{Posting, Story},
-    trouble::{BusMood, LedgerMood, QueueMood, SourceMood},
+    trouble::{BusMood, InboxMood, LedgerMood, QueueMood, SourceMood},
 };
 
 /// An invoice over 1000 rupiah.
@@ -340,34 +340,91 @@ async fn another_path_or_method_is_for_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_refuses_is_a_503_with_nothing_in_it() {
+async fn a_queue_and_an_inbox_that_both_refuse_are_a_503_with_nothing_in_it() {
     let story = Story::new();
     story.queue.mood.is(QueueMood::Refuses);
+    story.inbox.mood.is(InboxMood::Down);
     let answer = story.send(Posting::of(invoice("inv-1", "PAID"))).await;
     assert_eq!((answer.status().as_u16(), answer.body().as_str()), (503, ""));
-    assert_eq!(story.queue.depth(), 0);
+    assert_eq!((story.queue.depth(), story.inbox.depth()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_queue_refuses_is_kept_in_the_inbox_and_told_once() {
+    let story = Story::new();
+    story.queue.mood.is(QueueMood::Refuses);
+    assert_eq!(story.post(invoice("inv-1", "PAID")).await, 200);
+    assert_eq!(story.inbox.depth(), 1);
+    story.drain().await;
+    assert_eq!(story.only_event().detail_type, "invoice.paid");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_whose_answer_is_lost_costs_a_duplicate_and_no_second_event() {
     let story = Story::new();
     story.queue.mood.is(QueueMood::LosesReplies);
-    assert_eq!(story.post(invoice("inv-1", "PAID")).await, 503);
-    story.queue.mood.is_well();
-    assert_eq!(story.post(invoice("inv-1", "PAID")).await, 200, "Xendit sends it again");
+    assert_eq!(story.post(invoice("inv-1", "PAID")).await, 200, "the inbox has it for certain");
     assert_eq!(story.queue.depth(), 2);
     story.drain().await;
     story.only_event();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_one_message_cannot_hold_is_a_503() {
+async fn answers_of_both_stores_that_are_lost_cost_duplicates_and_no_second_event() {
+    let story = Story::new();
+    story.queue.mood.is(QueueMood::LosesReplies);
+    story.inbox.mood.is(InboxMood::LosesReplies);
+    assert_eq!(story.post(invoice("inv-1", "PAID")).await, 503);
+    story.queue.mood.is_well();
+    story.inbox.mood.is_well();
+    assert_eq!(story.post(invoice("inv-1", "PAID")).await, 200, "Xendit sends it again");
+    assert_eq!(story.queue.depth(), 3);
+    story.drain().await;
+    story.only_event();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_one_message_cannot_hold_comes_through_the_inbox_byte_for_byte() {
     let story = Story::new();
     let filler = |bytes: usize| format!(r#"{{"event":"x","data":"{}"}}"#, "x".repeat(bytes));
-    assert_eq!(story.post(filler(MAX_MESSAGE_BYTES)).await, 503);
-    assert_eq!(story.queue.depth(), 0);
-    assert_eq!(story.post(filler(MAX_MESSAGE_BYTES - 1000)).await, 200);
-    assert_eq!(story.queue.depth(), 1);
+    for bytes in [MAX_MESSAGE_BYTES - 1000, MAX_MESSAGE_BYTES, 5_900_000] {
+        assert_eq!(story.post(filler(bytes)).await, 200, "{bytes}");
+    }
+    assert_eq!((story.queue.depth(), story.inbox.depth()), (3, 2), "two claims and one envelope");
+    story.drain().await;
+    assert_eq!(story.told(), ["webhook.unknown"; 3]);
+    assert_eq!(story.ledger.items().len(), 3, "no two bodies are taken for one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inbox_that_is_down_delays_a_claim_and_loses_nothing() {
+    let story = Story::new();
+    story.queue.mood.is(QueueMood::Refuses);
+    assert_eq!(story.post(invoice("inv-1", "PAID")).await, 200);
+    story.inbox.mood.is(InboxMood::Down);
+    story.pump().await;
+    assert_eq!((story.queue.depth(), story.source.delays().len()), (1, 1));
+    story.inbox.mood.is_well();
+    story.drain().await;
+    story.only_event();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_to_what_is_gone_is_parked_with_its_reason() {
+    let story = Story::new();
+    story.queue.mood.is(QueueMood::Refuses);
+    assert_eq!(story.post(invoice("inv-1", "PAID")).await, 200);
+    story.inbox.expire();
+    story.pump().await;
+    assert_eq!(story.parked(), ["the claim cannot be redeemed: the object is gone"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_test_that_s3_sends_when_it_is_set_up_is_no_webhook() {
+    let story = Story::new();
+    story.queue.put(r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"inbox"}"#);
+    story.pump().await;
+    assert_eq!((story.queue.depth(), story.parked().len(), story.told().len()), (0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -113,10 +113,16 @@ fn without<'a>(variables: &[(&'a str, &'a str)], name: &str) -> Vec<(&'a str, &'
     rest
 }
 
-const RECEIVER: [(&str, &str); 4] =
-    [("CALLBACK_TOKENS", TOKENS), ("QUEUE_URL", "http://q"), ("ENVIRONMENT", "test"), ("LOG_LEVEL", "info")];
+const RECEIVER: [(&str, &str); 5] = [
+    ("CALLBACK_TOKENS", TOKENS),
+    ("QUEUE_URL", "http://q"),
+    ("INBOX_BUCKET", "inbox"),
+    ("ENVIRONMENT", "test"),
+    ("LOG_LEVEL", "info"),
+];
 
-const PROCESSOR: [(&str, &str); 6] = [
+const PROCESSOR: [(&str, &str); 7] = [
+    ("INBOX_BUCKET", "inbox"),
     ("LEDGER_TABLE", "ledger"),
     ("BUS_NAME", "bus"),
     ("QUEUE_URL", "http://q"),
@@ -198,7 +204,7 @@ async fn the_receiver_stores_a_webhook_and_answers_the_runtime() {
     let url = sqs.create_queue().queue_name("started-receiver").send().await.unwrap().queue_url.unwrap();
     let mut runtime = RuntimeApi::start(fixture::event("api-token-right.json")).await;
     let mut variables = lambda(&runtime.address, &moto.endpoint);
-    variables.extend([("CALLBACK_TOKENS", TOKENS), ("QUEUE_URL", &url)]);
+    variables.extend([("CALLBACK_TOKENS", TOKENS), ("QUEUE_URL", &url), ("INBOX_BUCKET", "inbox")]);
     let mut function = Function::start("receiver", &variables);
     let (to, answer) = runtime.answer().await;
     let written = function.written();
@@ -234,6 +240,7 @@ async fn the_processor_applies_a_batch_and_answers_the_runtime() {
     let mut runtime = RuntimeApi::start(fixture::event("sqs-unreadable-in-the-middle.json")).await;
     let mut variables = lambda(&runtime.address, &moto.endpoint);
     variables.extend([
+        ("INBOX_BUCKET", "inbox"),
         ("LEDGER_TABLE", "started-processor"),
         ("BUS_NAME", "started-bus"),
         ("QUEUE_URL", &url),
@@ -257,6 +264,7 @@ async fn a_batch_that_no_answer_can_name_is_an_error_and_not_a_success() {
         let mut runtime = RuntimeApi::start(event.to_owned()).await;
         let mut variables = lambda(&runtime.address, &stub.endpoint);
         variables.extend([
+            ("INBOX_BUCKET", "inbox"),
             ("LEDGER_TABLE", "t"),
             ("BUS_NAME", "b"),
             ("QUEUE_URL", "http://q"),
@@ -275,6 +283,7 @@ async fn a_function_whose_runtime_api_is_gone_ends() {
         let address = stub.endpoint.strip_prefix("http://").unwrap();
         let mut variables = lambda(address, "http://127.0.0.1:9");
         variables.extend([
+            ("INBOX_BUCKET", "inbox"),
             ("LEDGER_TABLE", "t"),
             ("BUS_NAME", "b"),
             ("QUEUE_URL", "http://q"),

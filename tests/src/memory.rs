@@ -237,13 +237,11 @@ impl receiver::inbox::Inbox for MemoryInbox {
 impl processor::inbox::Inbox for MemoryInbox {
     async fn fetch(&self, claim: &Claim) -> Result<String, NotFetched> {
         self.queue.power.step().await;
-        match self.mood.get() {
-            InboxMood::Down => Err(NotFetched::Transient("timeout".to_owned())),
-            _ => {
-                let objects = self.objects.lock().unwrap();
-                objects.get(&claim.key).cloned().ok_or(NotFetched::Permanent("the object is gone"))
-            }
+        if matches!(self.mood.get(), InboxMood::Down) {
+            return Err(NotFetched::Transient("timeout".to_owned()));
         }
+        let objects = self.objects.lock().unwrap();
+        objects.get(&claim.key).cloned().ok_or(NotFetched::Permanent("the object is gone"))
     }
 }
 

@@ -245,6 +245,7 @@ impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, 
             observation,
             delivery,
             body: event.text(),
+            message_id: &record.message_id,
             receive_count: record.receive_count(),
             now: (self.clock)(),
         };
@@ -336,12 +337,19 @@ mod tests {
     use crate::{
         bus::Rejected,
         domain_event::DomainEvent,
+        inbox::Claim,
         ledger::{Write, item::Item},
         source::SourceTrouble,
     };
 
     /// Ports that nothing gets as far as.
     struct Untouched;
+
+    impl Inbox for Untouched {
+        async fn fetch(&self, _: &Claim) -> Result<String, NotFetched> {
+            unreachable!()
+        }
+    }
 
     impl Ledger for Untouched {
         async fn insert(&self, _: &Item) -> Result<Write, LedgerTrouble> {
@@ -379,6 +387,7 @@ mod tests {
 
     async fn process(json: &str) -> Result<String, Unidentified> {
         let processor = Processor {
+            inbox: Untouched,
             ledger: Untouched,
             bus: Untouched,
             source: Stuck,

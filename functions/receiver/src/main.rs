@@ -17,7 +17,7 @@ use runtime::{
 };
 
 /// Three tries fit into the budget with their backoff, and one lost packet does not cost it all.
-const QUEUE_PATIENCE: Patience = Patience { attempt: Duration::from_millis(1_000), total: SEND_BUDGET, attempts: 3 };
+const QUEUE_PATIENCE: Patience = Patience { attempt: Duration::from_secs(1), total: SEND_BUDGET, attempts: 3 };
 
 /// The second store is tried when things go wrong already: two tries, each with time for some megabytes.
 const INBOX_PATIENCE: Patience = Patience { attempt: Duration::from_millis(1_200), total: KEEP_BUDGET, attempts: 2 };

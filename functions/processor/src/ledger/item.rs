@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use shared::{
     envelope::{Delivery, Environment},
     lifecycle::Stage,
@@ -38,7 +38,8 @@ pub struct Item {
     /// The merchant's reference once more, for the index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// When the last change was written, for the index.
+    /// When the last change was written, for the index: always with six digits, so that text sorts as time.
+    #[serde(serialize_with = "six_digits")]
     pub updated_at: Timestamp,
     /// Which run of which message wrote this version: how a run recognises its own write when the reply was lost.
     pub written_by: String,
@@ -48,6 +49,10 @@ pub struct Item {
     pub outbox: BTreeMap<String, Unpublished>,
     /// What changed, oldest first.
     pub history: Vec<Entry>,
+}
+
+fn six_digits<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ"))
 }
 
 /// A domain event that waits to be published.
@@ -90,6 +95,8 @@ pub struct News<'a> {
     pub delivery: &'a Delivery,
     /// The body, as text.
     pub body: &'a str,
+    /// The queue's id of the message.
+    pub message_id: &'a str,
     /// How often the queue has handed it out.
     pub receive_count: u32,
     /// Now.
@@ -113,9 +120,9 @@ impl News<'_> {
         key(self.delivery.environment, self.observation)
     }
 
-    /// Names this run. A redelivered message has another receive count, a second receiver another delivery.
+    /// Names this run. One delivery may come in two messages, and one message is handed out again and again.
     fn writer(&self) -> String {
-        format!("{}/{}/{}", self.delivery.id, self.receive_count, self.now)
+        format!("{}/{}/{}", self.message_id, self.receive_count, self.now)
     }
 
     /// Whether this very run wrote the item.
@@ -245,6 +252,7 @@ mod tests {
                 observation: &self.observation,
                 delivery: &self.delivery,
                 body: &self.body,
+                message_id: &self.delivery.id,
                 receive_count: self.receive_count,
                 now: self.now,
             }
