@@ -107,13 +107,6 @@ struct Failure {
     item_identifier: String,
 }
 
-impl Response {
-    /// The ids of the messages that are to come again.
-    pub fn failures(&self) -> impl Iterator<Item = &str> {
-        self.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str())
-    }
-}
-
 /// A record has no message id, so that no response could name it. The whole batch has to come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a record has no message id: is this function's trigger an SQS queue?")]
@@ -145,6 +138,8 @@ enum Fate {
 /// Why a message is not done.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
+    #[error("there is too little time left")]
+    NoTime,
     #[error("{0}")]
     NotFetched(#[from] NotFetched),
     #[error("{0}")]
@@ -168,7 +163,7 @@ impl Trouble {
             | Self::Unreadable(_)
             | Self::OtherEnvironment { .. }
             | Self::NotRecorded(NotRecorded::Ledger(LedgerTrouble::Permanent(_))) => 0,
-            Self::NotFetched(NotFetched::Transient(_)) | Self::NotRecorded(_) => LAST_RECEIVE,
+            Self::NoTime | Self::NotFetched(NotFetched::Transient(_)) | Self::NotRecorded(_) => LAST_RECEIVE,
             Self::Panicked => LAST_PANIC,
         }
     }
@@ -197,16 +192,16 @@ impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, 
 
     /// One message, from its body to its end. Never fails.
     async fn deal_with(&self, record: &Record, deadline: Timestamp, fetches: &Semaphore) -> Fate {
-        if deadline.duration_since((self.clock)()) < RESERVE {
-            tracing::warn!(message_id = record.message_id, outcome = "no_time", "handed back");
-            return self.hand_back(record, Duration::from_secs(1)).await;
-        }
         let mut known = Known::default();
-        let result = AssertUnwindSafe(self.understand(record, fetches, &mut known)).catch_unwind().await;
+        let result = AssertUnwindSafe(self.understand(record, deadline, fetches, &mut known)).catch_unwind().await;
         match result.unwrap_or(Err(Trouble::Panicked)) {
             Ok(recorded) => {
                 known.log_done(record, recorded);
                 Fate::Done
+            }
+            Err(Trouble::NoTime) => {
+                tracing::warn!(message_id = record.message_id, outcome = "no_time", "handed back");
+                self.hand_back(record, Duration::from_secs(1)).await
             }
             Err(trouble) if record.receive_count() >= trouble.last_receive() => {
                 self.park(record, &known, &trouble).await
@@ -223,14 +218,18 @@ impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, 
     async fn understand(
         &self,
         record: &Record,
+        deadline: Timestamp,
         fetches: &Semaphore,
         known: &mut Known,
     ) -> Result<Option<Recorded>, Trouble> {
+        let in_time = || if deadline.duration_since((self.clock)()) < RESERVE { Err(Trouble::NoTime) } else { Ok(()) };
+        in_time()?;
         let (_permit, envelope) = match Letter::read(&record.body)? {
             Letter::Test => return Ok(None),
             Letter::Envelope => (None, Envelope::open(&record.body)?),
             Letter::Claim(claim) => {
                 let permit = fetches.acquire().await.ok();
+                in_time()?;
                 (permit, Envelope::open(&self.inbox.fetch(&claim).await?)?)
             }
         };

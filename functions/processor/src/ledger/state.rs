@@ -295,7 +295,8 @@ mod tests {
     }
 
     fn mark() -> impl Strategy<Value = Mark> {
-        prop_oneof![(0..3_u64).prop_map(Mark::Count), time().prop_map(Mark::At)]
+        let text = select(&["a", "b"][..]).prop_map(|text| Mark::Text(text.to_owned()));
+        prop_oneof![(0..3_u64).prop_map(Mark::Count), time().prop_map(Mark::At), text]
     }
 
     fn state_of(kind: Kind) -> impl Strategy<Value = State> {
@@ -402,6 +403,33 @@ mod tests {
             }
         }
         known.unwrap()
+    }
+
+    #[test]
+    fn every_order_of_six_facts_of_any_kind_with_every_fact_twice_ends_in_one_state() {
+        let told = state(&invoice("PENDING", "1", 0));
+        for kind in Kind::ALL {
+            let stages: Vec<_> = Stage::ALL.iter().copied().filter(|stage| stage.kind() == *kind).collect();
+            // The kind's phases, and again from the first one with a later mark, time and amount, until there are six.
+            let facts: Vec<State> = (0..6_u32)
+                .map(|n| State {
+                    stage: stages[n as usize % stages.len()],
+                    mark: Some(Mark::Count(u64::from(n) / stages.len() as u64)),
+                    occurred_at: Some(format!("2026-01-02T03:{n:02}:00Z").parse().unwrap()),
+                    paid: [money(&n.to_string())].into(),
+                    captures: [(format!("c{}", n % 2), [money(&n.to_string())].into())].into(),
+                    ..told.clone()
+                })
+                .collect();
+            let merged =
+                |order: &mut dyn Iterator<Item = usize>| order.map(|n| facts[n].clone()).reduce(State::merge).unwrap();
+            let expected = merged(&mut (0..facts.len()));
+            for order in permutations(facts.len()) {
+                assert_eq!(merged(&mut order.iter().copied()), expected, "{kind} {order:?}");
+                let twice = &mut order.iter().chain(order.iter().rev()).copied();
+                assert_eq!(merged(twice), expected, "{kind} {order:?} and back");
+            }
+        }
     }
 
     #[test]
