@@ -42,7 +42,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: Config) -> Result<(), Error> {
-    let aws = aws::connect(PATIENCE).await;
+    let aws = aws::connect(PATIENCE).await?;
     let processor = &Processor {
         ledger: DynamoLedger::new(aws_sdk_dynamodb::Client::new(&aws), config.ledger_table),
         bus: EventBridge::new(aws_sdk_eventbridge::Client::new(&aws), config.bus_name),

@@ -37,7 +37,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: Config) -> Result<(), Error> {
-    let client = aws_sdk_sqs::Client::new(&aws::connect(PATIENCE).await);
+    let client = aws_sdk_sqs::Client::new(&aws::connect(PATIENCE).await?);
     let queue = SqsQueue::new(client, config.queue_url);
     queue.warm_up().await;
     let receiver = &Receiver { tokens: config.tokens, queue, environment: config.environment };

@@ -1,6 +1,6 @@
 //! The connection to AWS: region, credentials, HTTPS client and time limits, shared by all clients of a process.
 
-use std::time::Duration;
+use std::{env, fs, time::Duration};
 
 use aws_config::{
     BehaviorVersion, SdkConfig,
@@ -10,8 +10,10 @@ use aws_config::{
 };
 use aws_smithy_http_client::{
     Builder,
-    tls::{Provider, rustls_provider::CryptoMode},
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
+
+use crate::settings::BadSetting;
 
 /// How long one call may take, all its tries together, and how it is tried again.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +26,15 @@ pub struct Patience {
     pub attempts: u32,
 }
 
+/// The authorities that AWS's endpoints chain to, as Amazon Trust Services publishes them.
+///
+/// Compiled in, because reading the hundred and more of the system's costs more than all the rest of a cold start, and
+/// because a payment should not be handed to whoever has a certificate of some other authority.
+const AMAZON_TRUST_SERVICES: &[u8] = include_bytes!("amazon_trust_services.pem");
+
+/// Names a file of authorities to trust instead, as it does for the AWS CLI: for an endpoint that is not AWS's own.
+const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
+
 /// Time for TCP and TLS. In one region a connection takes milliseconds; a second is an outage.
 const CONNECT: Duration = Duration::from_secs(1);
 
@@ -34,20 +45,62 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 ///
 /// Only the environment is asked for region and credentials: in a function nothing else can answer, and looking
 /// elsewhere costs time on the first request. `AWS_ENDPOINT_URL` is honoured, by which the same binaries run on a laptop.
-pub async fn connect(patience: Patience) -> SdkConfig {
-    let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+pub async fn connect(patience: Patience) -> Result<SdkConfig, BadSetting> {
+    let bundle = env::var(CA_BUNDLE).ok().filter(|path| !path.is_empty());
+    let tls = trust(bundle.as_deref())?;
+    let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls).build_https();
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT)
         .operation_attempt_timeout(patience.attempt)
         .operation_timeout(patience.total)
         .build();
     let retries = RetryConfig::standard().with_max_attempts(patience.attempts).with_initial_backoff(FIRST_BACKOFF);
-    aws_config::defaults(BehaviorVersion::latest())
+    let config = aws_config::defaults(BehaviorVersion::latest())
         .http_client(https)
         .region(EnvironmentVariableRegionProvider::new())
         .credentials_provider(EnvironmentVariableCredentialsProvider::new())
         .timeout_config(timeouts)
         .retry_config(retries)
         .load()
-        .await
+        .await;
+    Ok(config)
+}
+
+fn trust(bundle: Option<&str>) -> Result<TlsContext, BadSetting> {
+    let bad = |problem: String| BadSetting {
+        name: CA_BUNDLE,
+        problem: format!("is wrong ({problem})"),
+        holds: "the path of a PEM file with the authorities to trust, or nothing",
+    };
+    let authorities = match bundle {
+        None => AMAZON_TRUST_SERVICES.to_vec(),
+        Some(path) => fs::read(path).map_err(|error| bad(error.to_string()))?,
+    };
+    let store = TrustStore::empty().with_pem_certificate(authorities);
+    TlsContext::builder().with_trust_store(store).build().map_err(|error| bad(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+
+    use super::*;
+
+    #[test]
+    fn the_authorities_are_those_of_amazon_in_mozillas_list_and_no_others() {
+        let ours = CertificateDer::pem_slice_iter(AMAZON_TRUST_SERVICES).collect::<Result<Vec<_>, _>>().unwrap();
+        let of_amazon = |root: &&CertificateDer<'static>| {
+            let names: [&[u8]; 2] = [b"Amazon Root CA", b"Starfield Services Root Certificate Authority - G2"];
+            names.iter().any(|name| root.windows(name.len()).any(|bytes| bytes == *name))
+        };
+        let theirs: Vec<_> = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter(of_amazon).collect();
+        assert_eq!(ours.len(), theirs.len());
+        assert!(ours.iter().all(|root| theirs.contains(&root)));
+    }
+
+    #[test]
+    fn a_bundle_that_cannot_be_read_is_named() {
+        let error = trust(Some("/no/such/bundle.pem")).unwrap_err();
+        assert_eq!(error.name, "AWS_CA_BUNDLE");
+    }
 }
