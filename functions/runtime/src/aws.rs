@@ -5,9 +5,11 @@ use std::{env, fs, time::Duration};
 use aws_config::{
     BehaviorVersion, SdkConfig,
     environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider},
+    meta::region::ProvideRegion as _,
     retry::RetryConfig,
     timeout::TimeoutConfig,
 };
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
@@ -46,8 +48,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// Only the environment is asked for region and credentials: in a function nothing else can answer, and looking
 /// elsewhere costs time on the first request. `AWS_ENDPOINT_URL` is honoured, by which the same binaries run on a laptop.
 pub async fn connect(patience: Patience) -> Result<SdkConfig, BadSetting> {
-    let bundle = env::var(CA_BUNDLE).ok().filter(|path| !path.is_empty());
-    let tls = trust(bundle.as_deref())?;
+    let tls = trust(value(CA_BUNDLE).as_deref())?;
     let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls).build_https();
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT)
@@ -55,15 +56,21 @@ pub async fn connect(patience: Patience) -> Result<SdkConfig, BadSetting> {
         .operation_timeout(patience.total)
         .build();
     let retries = RetryConfig::standard().with_max_attempts(patience.attempts).with_initial_backoff(FIRST_BACKOFF);
-    let config = aws_config::defaults(BehaviorVersion::latest())
+    // Not `aws_config::defaults`, which links and asks profile files, SSO, STS and instance metadata as well.
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
         .http_client(https)
-        .region(EnvironmentVariableRegionProvider::new())
-        .credentials_provider(EnvironmentVariableCredentialsProvider::new())
+        .region(EnvironmentVariableRegionProvider::new().region().await)
+        .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
         .timeout_config(timeouts)
-        .retry_config(retries)
-        .load()
-        .await;
-    Ok(config)
+        .retry_config(retries);
+    config.set_endpoint_url(value("AWS_ENDPOINT_URL"));
+    Ok(config.build())
+}
+
+/// A variable that need not be set. Set to nothing, it is not.
+fn value(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn trust(bundle: Option<&str>) -> Result<TlsContext, BadSetting> {
