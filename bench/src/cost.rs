@@ -48,7 +48,7 @@ pub fn render(figures: &Figures, prices: &Path) -> Result<String> {
         "# What a million webhooks cost\n\n\
          Made by `make cost` from `bench/results.json` (`make bench`) and `bench/prices.json`; do not edit.\n\n\
          Prices of {}: {}\n\n\
-         Assumed: {} ms for a call to AWS, {} webhooks in a batch, {} million webhooks a month where a cost is by the \
+         Assumed: {} ms for a call to AWS, batches of {}, {} million webhooks a month where a cost is by the \
          hour. Every webhook is fresh: {} calls, of which two are writes of an item.\n",
         prices.text("date")?,
         prices.text("about")?,
@@ -136,7 +136,7 @@ fn ways(figures: &Figures, prices: &Prices) -> Result<Vec<Way>> {
             ("Lambda, processor: invocations", invocation / batch),
             ("Lambda, processor: duration", back("powertools", prices.of("python_processor_mb")?)?),
             // Powertools' record holds no webhook: two writes of 1 KB.
-            ("DynamoDB, writes", write * 2.0),
+            ("DynamoDB, writes of a record without state or history", write * 2.0),
             ("EventBridge", bus),
             ("CloudWatch Logs, as ours", log("receiver")? + log("processor")?),
         ],
