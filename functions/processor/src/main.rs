@@ -43,7 +43,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: Config) -> Result<(), Error> {
-    let aws = aws::connect(PATIENCE).await;
+    let aws = aws::connect(PATIENCE).await?;
     let s3 = aws_sdk_s3::config::Builder::from(&aws)
         // An emulated AWS has no name for each bucket.
         .force_path_style(aws.endpoint_url().is_some())

@@ -41,7 +41,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: Config) -> Result<(), Error> {
-    let aws = aws::connect(QUEUE_PATIENCE).await;
+    let aws = aws::connect(QUEUE_PATIENCE).await?;
     let queue = SqsQueue::new(aws_sdk_sqs::Client::new(&aws), config.queue_url);
     let s3 = aws_sdk_s3::config::Builder::from(&aws)
         .timeout_config(INBOX_PATIENCE.timeouts())

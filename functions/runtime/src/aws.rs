@@ -1,17 +1,21 @@
 //! The connection to AWS: region, credentials, HTTPS client and time limits, shared by all clients of a process.
 
-use std::time::Duration;
+use std::{env, fs, time::Duration};
 
 use aws_config::{
     BehaviorVersion, SdkConfig,
     environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider},
+    meta::region::ProvideRegion as _,
     retry::RetryConfig,
     timeout::TimeoutConfig,
 };
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::{
     Builder,
-    tls::{Provider, rustls_provider::CryptoMode},
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
+
+use crate::settings::BadSetting;
 
 /// How long one call may take, all its tries together, and how it is tried again.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +44,15 @@ impl Patience {
     }
 }
 
+/// The authorities that AWS's endpoints chain to, as Amazon Trust Services publishes them.
+///
+/// Compiled in, because reading the hundred and more of the system's costs more than all the rest of a cold start, and
+/// because a payment should not be handed to whoever has a certificate of some other authority.
+const AMAZON_TRUST_SERVICES: &[u8] = include_bytes!("amazon_trust_services.pem");
+
+/// Names a file of authorities to trust instead, as it does for the AWS CLI: for an endpoint that is not AWS's own.
+const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
+
 /// Time for TCP and TLS. In one region a connection takes milliseconds; a second is an outage.
 const CONNECT: Duration = Duration::from_secs(1);
 
@@ -50,14 +63,61 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 ///
 /// Only the environment is asked for region and credentials: in a function nothing else can answer, and looking
 /// elsewhere costs time on the first request. `AWS_ENDPOINT_URL` is honoured, by which the same binaries run on a laptop.
-pub async fn connect(patience: Patience) -> SdkConfig {
-    let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    aws_config::defaults(BehaviorVersion::latest())
+pub async fn connect(patience: Patience) -> Result<SdkConfig, BadSetting> {
+    let tls = trust(value(CA_BUNDLE).as_deref())?;
+    let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls).build_https();
+    // Not `aws_config::defaults`, which links and asks profile files, SSO, STS and instance metadata as well.
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
         .http_client(https)
-        .region(EnvironmentVariableRegionProvider::new())
-        .credentials_provider(EnvironmentVariableCredentialsProvider::new())
+        .region(EnvironmentVariableRegionProvider::new().region().await)
+        .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
         .timeout_config(patience.timeouts())
-        .retry_config(patience.retries())
-        .load()
-        .await
+        .retry_config(patience.retries());
+    config.set_endpoint_url(value("AWS_ENDPOINT_URL"));
+    Ok(config.build())
+}
+
+/// A variable that need not be set. Set to nothing, it is not.
+fn value(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn trust(bundle: Option<&str>) -> Result<TlsContext, BadSetting> {
+    let bad = |problem: String| BadSetting {
+        name: CA_BUNDLE,
+        problem: format!("is wrong ({problem})"),
+        holds: "the path of a PEM file with the authorities to trust, or nothing",
+    };
+    let authorities = match bundle {
+        None => AMAZON_TRUST_SERVICES.to_vec(),
+        Some(path) => fs::read(path).map_err(|error| bad(error.to_string()))?,
+    };
+    let store = TrustStore::empty().with_pem_certificate(authorities);
+    TlsContext::builder().with_trust_store(store).build().map_err(|error| bad(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+
+    use super::*;
+
+    #[test]
+    fn the_authorities_are_those_of_amazon_in_mozillas_list_and_no_others() {
+        let ours = CertificateDer::pem_slice_iter(AMAZON_TRUST_SERVICES).collect::<Result<Vec<_>, _>>().unwrap();
+        let of_amazon = |root: &&CertificateDer<'static>| {
+            let names: [&[u8]; 2] = [b"Amazon Root CA", b"Starfield Services Root Certificate Authority - G2"];
+            names.iter().any(|name| root.windows(name.len()).any(|bytes| bytes == *name))
+        };
+        let theirs: Vec<_> = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter(of_amazon).collect();
+        assert_eq!(ours.len(), theirs.len());
+        assert!(ours.iter().all(|root| theirs.contains(&root)));
+    }
+
+    #[test]
+    fn a_bundle_that_cannot_be_read_is_named() {
+        let error = trust(Some("/no/such/bundle.pem")).unwrap_err();
+        assert_eq!(error.name, "AWS_CA_BUNDLE");
+    }
 }
