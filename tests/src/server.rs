@@ -28,6 +28,7 @@ pub async fn config(endpoint: &str, patience: Patience) -> SdkConfig {
     let credentials = Credentials::new("test", "test", None, None, "tests");
     connect(patience)
         .await
+        .unwrap()
         .into_builder()
         .endpoint_url(endpoint)
         .region(Region::new("ap-southeast-1"))
