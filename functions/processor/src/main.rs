@@ -14,7 +14,7 @@ use processor::{
 };
 use runtime::{
     aws::{self, Patience},
-    logs,
+    process,
 };
 
 /// A message makes up to five calls, one after the other, and has 15 s for them.
@@ -27,19 +27,7 @@ const TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
 // One thread: a function has a fraction of a core, and waking others up costs more than the work.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match logs::init().and_then(|()| Config::from_env()) {
-        Ok(config) => match run(config).await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(reason) => {
-                tracing::error!(%reason, "the runtime ended");
-                ExitCode::FAILURE
-            }
-        },
-        Err(reason) => {
-            tracing::error!(%reason, "cannot start");
-            ExitCode::FAILURE
-        }
-    }
+    process::function(Config::from_env, run).await
 }
 
 async fn run(config: Config) -> Result<(), Error> {

@@ -13,7 +13,7 @@ use receiver::{
 };
 use runtime::{
     aws::{self, Patience},
-    logs,
+    process,
 };
 
 /// Three tries fit into the budget with their backoff, and one lost packet does not cost it all.
@@ -25,19 +25,7 @@ const INBOX_PATIENCE: Patience = Patience { attempt: Duration::from_millis(1_200
 // One thread: a function has a fraction of a core, and waking others up costs more than the work.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match logs::init().and_then(|()| Config::from_env()) {
-        Ok(config) => match run(config).await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(reason) => {
-                tracing::error!(%reason, "the runtime ended");
-                ExitCode::FAILURE
-            }
-        },
-        Err(reason) => {
-            tracing::error!(%reason, "cannot start");
-            ExitCode::FAILURE
-        }
-    }
+    process::function(Config::from_env, run).await
 }
 
 async fn run(config: Config) -> Result<(), Error> {

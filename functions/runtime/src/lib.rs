@@ -5,4 +5,5 @@
 
 pub mod aws;
 pub mod logs;
+pub mod process;
 pub mod settings;
