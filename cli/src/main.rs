@@ -4,6 +4,7 @@
 //! them; `--json` prints one JSON object a line on standard output, and nothing else there.
 
 mod dev;
+mod events;
 mod explain;
 mod project;
 mod token;
@@ -25,6 +26,8 @@ struct Cli {
 enum Command {
     /// Run the whole system on this machine, send it every bundled webhook, and keep serving.
     Dev(dev::Options),
+    /// List the webhooks that are known, or show one.
+    Events(events::Options),
     /// Say what bodies are taken for, without running anything.
     Explain(explain::Options),
     /// Send a bundled webhook, or one from a file, changed as you ask.
@@ -37,6 +40,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Dev(options) => dev::run(&options),
+        Command::Events(options) => events::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Trigger(options) => trigger::run(&options),
         Command::Token(command) => token::run(&command),

@@ -15,6 +15,7 @@ use crate::topic::Topic;
 
 /// Which of Xendit's two worlds a stack receives from. Each has its own webhook URLs and its own token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
     /// Test mode: no real money.

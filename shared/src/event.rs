@@ -91,6 +91,13 @@ macro_rules! webhooks {
                     Self::Unknown(reason) => Err(*reason),
                 }
             }
+
+            fn entry(&self) -> Option<Entry> {
+                match self {
+                    $( Self::$webhook(wire) => Some(wire.entry()), )+
+                    Self::Unknown(_) => None,
+                }
+            }
         }
 
         /// Every webhook that is known, family by family.
@@ -236,6 +243,11 @@ impl<'a> Event<'a> {
     /// The body as text, without a byte order mark.
     pub fn text(&self) -> &'a str {
         self.body.text()
+    }
+
+    /// What the catalogue says of it. `None`: it is not recognised.
+    pub fn entry(&self) -> Option<Entry> {
+        self.webhook.entry()
     }
 
     /// What the event says, and about which thing.

@@ -12,7 +12,12 @@ use serde::{Deserialize, Serialize};
 /// Holds up to 28 significant digits. Two amounts are equal when their values are: `1000.1` and `1000.10`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("pattern" = PATTERN)))]
 pub struct Amount(Decimal);
+
+/// How an amount is written, for those who read it.
+#[cfg(feature = "schema")]
+const PATTERN: &str = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$";
 
 /// The text is not a plain decimal number of at most 28 digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,6 +84,7 @@ impl From<Amount> for String {
 /// A currency code as Xendit writes it, such as `IDR`: an open set, since Xendit keeps adding to it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("pattern" = "^[A-Z]{3}$")))]
 pub struct Currency(String);
 
 /// The text is not three capital letters.
@@ -145,6 +151,7 @@ impl From<Currency> for String {
 
 /// An amount and what it is an amount of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Money {
     /// How much, in major units.
     pub amount: Amount,

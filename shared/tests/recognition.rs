@@ -6,7 +6,7 @@ mod bodies;
 
 use bodies::bodies;
 use shared::{
-    event::Event,
+    event::{Entry, Event},
     lifecycle::{Kind, Stage},
     money::Money,
     observation::Observation,
@@ -253,9 +253,12 @@ fn a_session_of_the_dashboards_tests_is_known_by_id() {
 fn the_catalogue_lists_what_the_bodies_are_observed_as() {
     let catalogue: Vec<_> = shared::event::catalogue().collect();
     for (file, body) in bodies() {
-        let seen = observe(&String::from_utf8(body).unwrap());
-        let listed = catalogue.iter().any(|entry| entry.event == seen.event && entry.stages.contains(&seen.stage));
-        assert!(listed, "{file}");
+        let event = Event::parse(&body, None).unwrap();
+        let (entry, seen) = (event.entry().unwrap(), event.observe());
+        assert!(
+            catalogue.contains(&entry) && entry.event == seen.event && entry.stages.contains(&seen.stage),
+            "{file}"
+        );
     }
     for entry in &catalogue {
         assert!(!entry.stages.is_empty(), "{}", entry.event);
@@ -265,6 +268,11 @@ fn the_catalogue_lists_what_the_bodies_are_observed_as() {
     let succeeded = catalogue.iter().find(|entry| entry.event == "payment.succeeded").unwrap();
     assert_eq!(succeeded.callback_type().as_deref(), Some("payment_succeeded"));
     assert_eq!(succeeded.stages, ["payment.succeeded".parse::<Stage>().unwrap()]);
+    assert_eq!(succeeded.without_status, Some(succeeded.stages[0]));
+    assert_eq!(succeeded.statuses, Some(vec![("SUCCEEDED", succeeded.stages[0])]));
+    assert_eq!(succeeded.keys, ["id", "amount", "payment_method"]);
+    assert!(Entry::common_keys().contains(&"status"));
+    assert!(catalogue.iter().all(|entry| !entry.keys.is_empty()));
 }
 
 fn observe(body: &str) -> Observation {

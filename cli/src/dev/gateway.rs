@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use receiver::verify::TOKEN_HEADER;
 use serde::Deserialize;
 use serde_json::json;
+use shared::event::Event;
 use tokio::{net::TcpListener, sync::mpsc::UnboundedSender, task::JoinHandle};
 
 use super::{USUAL_PORT, children::Functions};
@@ -199,15 +200,36 @@ pub(super) async fn invoke(url: String, event: String) -> Result<Vec<u8>> {
     .await?
 }
 
-/// Sends the bundled webhooks one after the other. What becomes of them is seen at the gateway.
+/// Sends the bundled webhooks one after the other, each to its product's URL. What becomes of them is seen at the gateway.
 pub(super) fn send_all(files: &[PathBuf], url: &str, token: &str) {
     let config = ureq::Agent::config_builder().http_status_as_error(false).build();
     let agent = ureq::Agent::new_with_config(config);
     let name = |file: &Path| file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     for file in files {
         let Ok(body) = std::fs::read(file) else { continue };
-        let request = agent.post(url).header(TOKEN_HEADER, token).header("content-type", "application/json");
-        let id = uuid::Uuid::new_v4().to_string();
-        let _ = request.header("webhook-id", id).header(SAMPLE_HEADER, name(file)).send(&body[..]);
+        let request = agent.post(url_for(&body, url)).header(TOKEN_HEADER, token);
+        let request = request.header("content-type", "application/json").header(SAMPLE_HEADER, name(file));
+        let _ = request.header("webhook-id", uuid::Uuid::new_v4().to_string()).send(&body[..]);
+    }
+}
+
+/// Where Xendit would send a body: to its product's topic, or to the plain URL if nobody knows the product.
+fn url_for(body: &[u8], url: &str) -> String {
+    let entry = Event::parse(body, None).ok().and_then(|event| event.entry());
+    entry.map_or_else(|| url.to_owned(), |entry| format!("{url}/{}", entry.topic()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_goes_to_the_topic_of_its_product() {
+        let to = |body: &str| url_for(body.as_bytes(), "http://localhost/webhook");
+        let named = r#"{"event":"payment.succeeded","data":{"id":"py-1","status":"SUCCEEDED"}}"#;
+        assert_eq!(to(named), "http://localhost/webhook/payment_succeeded");
+        assert_eq!(to(r#"{"external_id":"e","user_id":"u","merchant_name":"m"}"#), "http://localhost/webhook/invoice");
+        assert_eq!(to(r#"{"event":"moon.landed"}"#), "http://localhost/webhook");
+        assert_eq!(to("no JSON"), "http://localhost/webhook");
     }
 }

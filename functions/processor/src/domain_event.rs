@@ -20,8 +20,8 @@ use crate::{
 /// The `source` of all domain events.
 pub const SOURCE: &str = "xendit-hooks";
 
-/// The version of the detail's form. A field may be added under the same version; nothing else may change.
-const SCHEMA_VERSION: u32 = 1;
+/// The version of the detail's form. An optional field may be added under the same version; nothing else may change.
+pub const SCHEMA_VERSION: u32 = 1;
 
 /// An EventBridge entry holds 256 KB, and an item of the ledger may have to hold three.
 const MAX_BODY_BYTES: usize = 96 * 1024;
@@ -43,52 +43,99 @@ pub struct DomainEvent {
     pub detail: String,
 }
 
-/// The detail of a domain event.
+/// What happened to one thing, as the `detail` of an event on the bus.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Detail<'a> {
+    /// The version of this form.
+    #[cfg_attr(feature = "schema", schemars(extend("const" = SCHEMA_VERSION)))]
     schema_version: u32,
+    /// The same each time this event is published: a consumer that has seen it has nothing to do.
     id: &'a str,
+    /// Which of Xendit's two worlds it is from.
     environment: Environment,
+    /// The Xendit account that the thing belongs to, where the webhook says so.
     account: Option<&'a str>,
+    /// What it is about.
     subject: Subject<'a>,
+    /// Your own reference, such as an order's number.
     reference: Option<&'a str>,
+    /// How far the thing is.
     phase: &'a str,
+    /// How far it was before. Null, when this is the first that is heard of it.
     previous_phase: Option<&'a str>,
-    /// Xendit's own words.
+    /// Xendit's name of the event; for the older webhooks, which have none, the name in docs/webhooks.md.
     event: &'a str,
+    /// Xendit's own word for the phase.
     status: Option<&'a str>,
+    /// Why it failed, in Xendit's word.
     failure_code: Option<&'a str>,
+    /// The bank, wallet, outlet or network.
     channel: Option<&'a str>,
     /// Why a webhook is not understood.
     unknown_because: Option<String>,
+    /// What was paid, collected, refunded or sent, in all. Null before money has moved, and while it is in doubt.
     paid: Option<Money>,
+    /// What was asked for.
     asked: Option<Money>,
+    /// The parts in which a payment was collected, when it was. `paid` is their sum.
     captures: Vec<Capture<'a>>,
     /// All amounts that were told of this fact, where they contradict each other.
     contradicting: Vec<&'a Money>,
+    /// The money came after the thing had expired, failed or been canceled: the goods may be gone.
     late: bool,
+    /// What was paid is not what was asked for.
     paid_differs: bool,
+    /// When it happened, in Xendit's words.
     occurred_at: Option<jiff::Timestamp>,
+    /// When the webhook came.
     received_at: jiff::Timestamp,
+    /// The delivery's id: the same in the logs, in the ledger, and in the answer that Xendit got.
     delivery: &'a str,
     /// The item's version: of two events of one subject the one with the greater version is the newer.
     version: u64,
+    /// The webhook's body.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<serde_json::Map<String, serde_json::Value>>"))]
     body: Option<&'a RawValue>,
     /// The body is not in here because it is too large, too deep, or holds the callback token. It is at Xendit.
     body_omitted: bool,
 }
 
+/// One thing that Xendit tells about.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Subject<'a> {
+    /// What kind of thing it is.
+    // Not the list of those that there are: that may grow under one version.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     kind: Kind,
+    /// Its id at Xendit.
     id: &'a str,
 }
 
+/// One part in which a payment was collected.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Capture<'a> {
+    /// Its id at Xendit.
     id: &'a str,
     #[serde(flatten)]
     money: &'a Money,
+}
+
+/// The JSON Schema of the detail, whatever the event's type.
+#[cfg(feature = "schema")]
+pub fn schema() -> serde_json::Value {
+    use schemars::{Schema, generate::SchemaSettings, transform::RecursiveTransform};
+
+    // `uint64` and its like are Rust's formats, not JSON Schema's.
+    let without_rust = RecursiveTransform(|schema: &mut Schema| {
+        if schema.get("format").and_then(serde_json::Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+            schema.remove("format");
+        }
+    });
+    let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(without_rust);
+    settings.into_generator().into_root_schema_for::<Detail<'_>>().to_value()
 }
 
 /// Writes the domain event of an announcement. `room` is how many bytes the outbox has left.

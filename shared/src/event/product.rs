@@ -82,10 +82,10 @@ pub(super) struct Named<P: 'static> {
     /// The exact value of `event`; for the older webhooks, which have none, our name of the webhook.
     pub(super) name: &'static str,
     /// The phase that the name alone stands for. `None`: the status decides.
-    phase: Option<P>,
+    pub(super) phase: Option<P>,
     /// What each status means. A status that is not in here contradicts the name, or is new. `None`: the status is of
     /// another lifecycle.
-    statuses: Option<&'static [(&'static str, P)]>,
+    pub(super) statuses: Option<&'static [(&'static str, P)]>,
 }
 
 impl<P: Copy> Named<P> {

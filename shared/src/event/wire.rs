@@ -11,6 +11,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     body::{Body, Digits, Field, Text},
+    catalogue::{self, Entry},
     product::{Head, Named, Product},
 };
 use crate::{
@@ -104,6 +105,11 @@ impl<T: Thing> Wire<T> {
         drift: &mut Vec<Drift>,
     ) -> Result<T::Phase, Unknown> {
         self.event.phase(status, path, drift)
+    }
+
+    /// What the catalogue says of it.
+    pub(super) fn entry(&self) -> Entry {
+        catalogue::entry::<T>(self.event)
     }
 
     /// The exact name of the event.

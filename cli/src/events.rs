@@ -1,0 +1,184 @@
+//! `events`: which webhooks are known, from the tables by which the processor recognises them.
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use comfy_table::{Table, presets::NOTHING};
+use serde::Serialize;
+use shared::{
+    event::{self, Entry, Event},
+    lifecycle::Stage,
+};
+
+use crate::project::Project;
+
+/// What stands above the table in docs/webhooks.md.
+const INTRODUCTION: &str = "\
+# Webhooks
+
+<!-- Written by `make docs` from the tables by which webhooks are recognised. -->
+
+Every webhook that is known. `xendit-hooks events NAME` shows one: what each status means, the keys that are read, and a
+body as Xendit sends it.
+
+- **Topic**: the end of the URL, `…/webhook/{topic}`.
+- **Event**: the `event` of the body. In brackets where the body has none: it is known by its keys, and the name is ours.
+- **What it says**: the *kind.phase* of the thing, which is also the type of the [domain event](schemas/README.md).
+- **Callback type**: what Xendit's callback-URL API calls it. Where there is none, the URL is set in the dashboard, or
+  came with each request.
+";
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// One webhook by its name in the list: what each status means, the keys that are read, a body as Xendit sends it.
+    name: Option<String>,
+    /// Only products whose name contains this, in upper or lower case.
+    #[arg(long)]
+    product: Option<String>,
+    /// One JSON object a line, for machines.
+    #[arg(long)]
+    json: bool,
+    /// The page docs/webhooks.md.
+    #[arg(long, conflicts_with_all = ["name", "product", "json"])]
+    markdown: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let known: Vec<_> = event::catalogue().filter(|entry| options.asks_for(entry)).collect();
+    ensure!(!known.is_empty(), "no such webhook is known; `xendit-hooks events` lists all that are");
+    let text = if options.markdown {
+        markdown(&known)
+    } else if options.json {
+        json(&known)?
+    } else if options.name.is_some() {
+        let project = Project::find()?;
+        known.iter().map(|entry| describe(entry, &project)).collect::<Result<Vec<_>>>()?.join("\n")
+    } else {
+        table(&known)
+    };
+    anstream::print!("{text}");
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Options {
+    fn asks_for(&self, entry: &Entry) -> bool {
+        let product = |part: &String| entry.product.to_lowercase().contains(&part.to_lowercase());
+        self.name.as_ref().is_none_or(|name| name == entry.event) && self.product.as_ref().is_none_or(product)
+    }
+}
+
+/// An entry for machines.
+#[derive(Serialize)]
+struct Line<'a> {
+    product: &'a str,
+    topic: String,
+    event: &'a str,
+    /// Whether the name is in the body.
+    named: bool,
+    callback_type: Option<String>,
+    stages: &'a [Stage],
+    /// What it says when the body has no status.
+    without_status: Option<Stage>,
+    /// Each status with what it means; null, when the status does not matter.
+    statuses: Option<&'a [(&'a str, Stage)]>,
+    keys: &'a [&'a str],
+    common_keys: &'a [&'a str],
+}
+
+fn json(known: &[Entry]) -> Result<String> {
+    let mut text = String::new();
+    for entry in known {
+        let line = Line {
+            product: entry.product,
+            topic: entry.topic(),
+            event: entry.event,
+            named: entry.is_named,
+            callback_type: entry.callback_type(),
+            stages: &entry.stages,
+            without_status: entry.without_status,
+            statuses: entry.statuses.as_deref(),
+            keys: entry.keys,
+            common_keys: Entry::common_keys(),
+        };
+        text += &serde_json::to_string(&line)?;
+        text += "\n";
+    }
+    Ok(text)
+}
+
+fn table(known: &[Entry]) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["product", "topic", "event", "kind.phase", "callback type"]);
+    for entry in known {
+        table.add_row([
+            entry.product.to_owned(),
+            entry.topic(),
+            event_name(entry),
+            stages(entry, ""),
+            entry.callback_type().unwrap_or_default(),
+        ]);
+    }
+    format!("{table}\n")
+}
+
+fn markdown(known: &[Entry]) -> String {
+    let mut page =
+        format!("{INTRODUCTION}\n| Product | Topic | Event | What it says | Callback type |\n|---|---|---|---|---|\n");
+    for entry in known {
+        let callback_type = entry.callback_type().map_or_else(|| "—".to_owned(), |name| format!("`{name}`"));
+        let (topic, event) = (entry.topic(), event_name(entry));
+        let _ =
+            writeln!(page, "| {} | `{topic}` | `{event}` | {} | {callback_type} |", entry.product, stages(entry, "`"));
+    }
+    page
+}
+
+fn event_name(entry: &Entry) -> String {
+    if entry.is_named { entry.event.to_owned() } else { format!("({})", entry.event) }
+}
+
+fn stages(entry: &Entry, quote: &str) -> String {
+    let stages: Vec<_> = entry.stages.iter().map(|stage| format!("{quote}{stage}{quote}")).collect();
+    stages.join(", ")
+}
+
+/// All that is known of one webhook.
+fn describe(entry: &Entry, project: &Project) -> Result<String> {
+    let mut means = Table::new();
+    means.load_style(NOTHING);
+    for (status, stage) in entry.statuses.iter().flatten() {
+        means.add_row([*status, stage.as_str()]);
+    }
+    if let Some(stage) = entry.without_status {
+        let when = if entry.statuses.is_none() { "any" } else { "none" };
+        means.add_row([when, stage.as_str()]);
+    }
+    let mut text = format!("{}: {}\n\n", entry.product, event_name(entry));
+    let _ = writeln!(text, "url             …/webhook/{}", entry.topic());
+    let _ = writeln!(text, "callback type   {}", entry.callback_type().as_deref().unwrap_or("none"));
+    let _ = writeln!(text, "keys            {}", entry.keys.join(", "));
+    let _ = writeln!(text, "if it has them  {}", Entry::common_keys().join(", "));
+    let _ = writeln!(text, "\nstatus\n{means}");
+    for file in samples(entry, project)? {
+        let body = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let file = file.strip_prefix(project.root()).unwrap_or(&file);
+        let _ = writeln!(text, "\n{}\n{}", file.display(), body.trim_end());
+    }
+    Ok(text)
+}
+
+/// The bundled bodies that are taken for this webhook.
+fn samples(entry: &Entry, project: &Project) -> Result<Vec<PathBuf>> {
+    let is_one = |file: &PathBuf| recognised(file).is_some_and(|other| other == *entry);
+    Ok(project.webhooks()?.into_iter().filter(is_one).collect())
+}
+
+fn recognised(file: &Path) -> Option<Entry> {
+    Event::parse(&std::fs::read(file).ok()?, None).ok()?.entry()
+}
