@@ -2,9 +2,10 @@
 //! and a small language of stories. A story posts bodies, pumps the queue, and looks at what happened.
 //!
 //! In reading order: `story` is the language; `memory` are the ports, which do what AWS documents; `trouble` is what
-//! can happen to them; `fixture` are the bodies in `events/`; `server` is AWS on this machine, for the adapters.
+//! can happen to them; `fixture` are the bodies in `events/`; `server` is AWS on this machine, for the adapters; `sim` is a
+//! world in which everything happens that can.
 //!
-//! **Invariant:** nothing in here decides what is right. That is said in the tests.
+//! **Invariant:** nothing in here but `sim`'s judge decides what is right. That is said in the tests.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,5 +18,6 @@
 pub mod fixture;
 pub mod memory;
 pub mod server;
+pub mod sim;
 pub mod story;
 pub mod trouble;

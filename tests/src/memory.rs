@@ -106,11 +106,10 @@ impl MemoryQueue {
     }
 
     /// Ends a delivery as Lambda does, by the bytes of the function's answer, or `None` where there was none.
-    ///
-    /// What the answer does not name is deleted. An answer that names anything strange, or none at all, deletes nothing.
     pub fn settle(&self, delivery: &Delivery, answer: Option<&str>) {
-        let Some(failed) = answer.and_then(|answer| failures(answer, &delivery.ids)) else { return };
-        let done = |message: &Message| delivery.ids.contains(&message.id) && !failed.contains(&message.id);
+        let ids: Vec<_> = delivery.ids.iter().map(String::as_str).collect();
+        let again = poller::come_again(&ids, answer.map(str::as_bytes));
+        let done = |message: &Message| ids.contains(&&*message.id) && !again.contains(&*message.id);
         self.messages.lock().unwrap().retain(|message| !done(message));
     }
 
@@ -157,18 +156,6 @@ fn record(message: &Message) -> Value {
         "eventSourceARN": "arn:aws:sqs:ap-southeast-1:123456789012:xendit-hooks-webhooks",
         "awsRegion": "ap-southeast-1"
     })
-}
-
-/// The ids that an answer hands back. `None`: Lambda takes the whole batch for failed.
-fn failures(answer: &str, ids: &[String]) -> Option<Vec<String>> {
-    let answer: Value = serde_json::from_str(answer).ok()?;
-    let Some(list) = answer.get("batchItemFailures").and_then(Value::as_array) else { return Some(Vec::new()) };
-    list.iter()
-        .map(|failure| {
-            let id = failure.get("itemIdentifier")?.as_str()?;
-            ids.iter().any(|known| known == id).then(|| id.to_owned())
-        })
-        .collect()
 }
 
 impl Queue for MemoryQueue {

@@ -107,6 +107,13 @@ struct Failure {
     item_identifier: String,
 }
 
+impl Response {
+    /// The ids of the messages that are to come again.
+    pub fn failures(&self) -> impl Iterator<Item = &str> {
+        self.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str())
+    }
+}
+
 /// A record has no message id, so that no response could name it. The whole batch has to come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a record has no message id: is this function's trigger an SQS queue?")]

@@ -1,0 +1,400 @@
+//! Wires: the functions' ports. Each call may be lost on the way there, on the way back, arrive late, be refused, or
+//! find its caller dead; and is tried again as the SDK tries it.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use processor::{
+    batch::Record,
+    bus::{Bus, Rejected},
+    domain_event::DomainEvent,
+    inbox::{Claim, NotFetched},
+    ledger::{Ledger, LedgerTrouble, Write, item::Item},
+    source::{Source, SourceTrouble},
+};
+use receiver::{
+    inbox::KEEP_BUDGET,
+    queue::{NotStored, Queue, SEND_BUDGET},
+};
+use serde_json::json;
+use shared::envelope::Envelope;
+use tokio::sync::Notify;
+
+use super::{
+    plan::{Fault, Service},
+    world::{Letter, Object, State, World},
+    xendit::TOO_LARGE,
+};
+
+/// One running copy of a function.
+pub(super) struct Sandbox {
+    name: String,
+    death: Notify,
+    /// How far its clock is off, in nanoseconds: no two sandboxes ever read the same time.
+    skew: AtomicI64,
+    thawed: AtomicBool,
+}
+
+impl fmt::Display for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.name)
+    }
+}
+
+impl Sandbox {
+    /// A new sandbox.
+    pub(super) fn new(world: &World, function: &str) -> Arc<Self> {
+        let (id, skew) = world.with(|state| (state.fresh(), skew(state)));
+        Arc::new(Self {
+            name: format!("{function}-{id}"),
+            death: Notify::new(),
+            skew: AtomicI64::new(skew + i64::from(id)),
+            thawed: AtomicBool::new(false),
+        })
+    }
+
+    /// What its clock shows.
+    pub(super) fn clock(&self, world: &World) -> Timestamp {
+        world.now() + SignedDuration::from_nanos(self.skew.load(Ordering::Relaxed))
+    }
+
+    /// Its clock may step, and its connections may have died while it was frozen.
+    pub(super) fn thaw(&self, world: &World) {
+        let dead = world.with(|state| state.strikes(Fault::ConnectionDead, self));
+        self.thawed.store(dead, Ordering::Relaxed);
+    }
+
+    /// Until it dies.
+    pub(super) async fn death(&self) {
+        self.death.notified().await;
+    }
+
+    fn kill(&self) {
+        self.death.notify_one();
+    }
+}
+
+fn skew(state: &mut State) -> i64 {
+    let minutes = if state.plan.skewed { state.dice.i64(-5 * 60_000..=5 * 60_000) } else { 0 };
+    minutes * 1_000_000
+}
+
+/// How long the SDK goes on: tries, the time for one, the time for all. As the functions' `main.rs` sets them.
+struct Patience(u32, u64, Duration);
+
+impl Service {
+    fn patience(self) -> Patience {
+        match self {
+            Self::Queue => Patience(3, 1_000, SEND_BUDGET),
+            Self::Bucket => Patience(2, 1_200, KEEP_BUDGET),
+            Self::Table | Self::Bus | Self::Source => Patience(3, 1_500, Duration::from_secs(3)),
+        }
+    }
+}
+
+/// A sandbox's connections.
+#[derive(Clone)]
+pub(super) struct Wires {
+    /// The world.
+    pub(super) world: World,
+    /// Whose they are.
+    pub(super) sandbox: Arc<Sandbox>,
+}
+
+/// No answer came. What was asked for may have been done, or may still be.
+struct Silence;
+
+/// What happens to one try.
+enum Fate {
+    Answered,
+    Refused,
+    RequestLost,
+    ReplyLost,
+    Late,
+}
+
+impl Wires {
+    /// A moment at which the sandbox may die, or its clock step.
+    async fn step(&self) {
+        let killed = self.world.with(|state| {
+            if state.strikes(Fault::ClockStepped, &self.sandbox) {
+                let offset = skew(state) + self.sandbox.skew.load(Ordering::Relaxed) % 1000;
+                self.sandbox.skew.store(offset, Ordering::Relaxed);
+            }
+            // There are many steps in one run.
+            state.dice.u32(..4) == 0 && state.strikes(Fault::Killed, &self.sandbox)
+        });
+        if killed {
+            self.die().await;
+        }
+    }
+
+    /// The sandbox is gone. Nothing after this ever runs.
+    async fn die(&self) {
+        self.sandbox.kill();
+        std::future::pending().await
+    }
+
+    /// Asks a service for something, as often as the SDK would.
+    async fn call<T: Send + 'static>(
+        &self,
+        service: Service,
+        name: &str,
+        effect: impl Fn(&mut State) -> T + Send + Sync + 'static,
+    ) -> Result<T, Silence> {
+        let Patience(tries, timeout, total) = service.patience();
+        let effect = Arc::new(effect);
+        let work = async {
+            for n in 0..tries {
+                self.step().await;
+                match self.fate(service, name) {
+                    Fate::Answered => {
+                        self.world.pause(1, 15).await;
+                        let result = self.world.with(|state| effect(state));
+                        self.step().await;
+                        self.world.pause(1, 15).await;
+                        self.step().await;
+                        return Ok(result);
+                    }
+                    Fate::Refused => self.world.pause(5, 50).await,
+                    Fate::RequestLost => self.world.pause(timeout, timeout).await,
+                    Fate::ReplyLost => {
+                        self.world.pause(1, 15).await;
+                        self.world.with(|state| drop(effect(state)));
+                        // The connection may be reset at once, or there may be nothing but silence.
+                        self.world.pause(10, timeout).await;
+                    }
+                    Fate::Late => {
+                        let (world, effect) = (self.world.clone(), Arc::clone(&effect));
+                        let (name, sandbox) = (name.to_owned(), Arc::clone(&self.sandbox));
+                        tokio::spawn(async move {
+                            world.pause(timeout, 4 * timeout).await;
+                            world.note(&sandbox, || format!("{name} is carried out late"));
+                            world.with(|state| drop(effect(state)));
+                        });
+                        self.world.pause(timeout, timeout).await;
+                    }
+                }
+                self.world.pause(20, 100 << n).await;
+            }
+            Err(Silence)
+        };
+        let result = tokio::time::timeout(total, work).await.unwrap_or(Err(Silence));
+        if result.is_err() {
+            self.world.note(&self.sandbox, || format!("gives {name} up"));
+        }
+        result
+    }
+
+    fn fate(&self, service: Service, name: &str) -> Fate {
+        self.world.with(|state| {
+            state.note(&self.sandbox, || name.to_owned());
+            if self.sandbox.thawed.swap(false, Ordering::Relaxed) {
+                return Fate::Refused;
+            }
+            if state.is_down(service) {
+                state.struck(Fault::Outage, &self.sandbox);
+                return if state.dice.bool() { Fate::Refused } else { Fate::RequestLost };
+            }
+            let fates = [
+                (Fault::Refused, Fate::Refused),
+                (Fault::RequestLost, Fate::RequestLost),
+                (Fault::ReplyLost, Fate::ReplyLost),
+                (Fault::CarriedOutLate, Fate::Late),
+            ];
+            fates
+                .into_iter()
+                .find_map(|(fault, fate)| state.strikes(fault, &self.sandbox).then_some(fate))
+                .unwrap_or(Fate::Answered)
+        })
+    }
+
+    /// The bug that a subject brings out.
+    async fn trip(&self, key: &str) {
+        let (poison, killer) =
+            self.world.with(|state| (state.is_tripped_by(key, "poison"), state.is_tripped_by(key, "killer")));
+        if poison {
+            self.world.with(|state| state.struck(Fault::Panicked, &self.sandbox));
+            // As a panic, but without a word on standard error.
+            std::panic::resume_unwind(Box::new("the code panicked on this message"));
+        }
+        if killer {
+            self.world.with(|state| state.struck(Fault::KilledByMessage, &self.sandbox));
+            self.die().await;
+        }
+    }
+}
+
+impl Queue for Wires {
+    async fn enqueue(&self, envelope: &Envelope) -> Result<(), NotStored> {
+        let (body, delivery): (Arc<str>, _) = (envelope.seal().into(), envelope.delivery.id.clone());
+        if body.len() > TOO_LARGE {
+            return Err(NotStored::TooLarge { bytes: body.len() });
+        }
+        let name = format!("SendMessage {delivery}");
+        self.call(Service::Queue, &name, move |state| {
+            let now = state.now;
+            state.judge.is_stored(&delivery);
+            state.send(Arc::clone(&body), &delivery, now);
+        })
+        .await
+        .map_err(|Silence| NotStored::Unreachable("timeout"))
+    }
+}
+
+impl receiver::inbox::Inbox for Wires {
+    async fn keep(&self, envelope: &Envelope) -> Result<(), NotStored> {
+        let (text, delivery): (Arc<str>, _) = (envelope.seal().into(), envelope.delivery.id.clone());
+        let (name, world) = (format!("PutObject {delivery}"), self.world.clone());
+        self.call(Service::Bucket, &name, move |state| {
+            state.judge.is_stored(&delivery);
+            let key = format!("webhooks/{delivery}");
+            state.bucket.insert(key.clone(), Object { text: Arc::clone(&text) });
+            for _ in 0..1 + u32::from(state.strikes(Fault::ToldOddly, &"s3")) {
+                state.untold.push(delivery.clone());
+                tokio::spawn(notify(world.clone(), key.clone(), delivery.clone()));
+            }
+        })
+        .await
+        .map_err(|Silence| NotStored::Unreachable("timeout"))
+    }
+}
+
+/// S3 tells the queue of an object, and goes on trying until the queue has it.
+async fn notify(world: World, key: String, delivery: String) {
+    let late = world.strikes(Fault::ToldOddly, &"s3");
+    world.pause(100, if late { 600_000 } else { 3_000 }).await;
+    while world.with(|state| state.is_down(Service::Queue)) {
+        world.pause(60_000, 60_000).await;
+    }
+    world.with(|state| {
+        let s3 = json!({ "bucket": { "name": "inbox" }, "object": { "key": key } });
+        let body = json!({ "Records": [{ "eventSource": "aws:s3", "s3": s3 }] }).to_string();
+        let now = state.now;
+        state.send(body.into(), &delivery, now);
+        let told = state.untold.iter().position(|other| *other == delivery).unwrap();
+        state.untold.remove(told);
+    });
+}
+
+impl processor::inbox::Inbox for Wires {
+    async fn fetch(&self, claim: &Claim) -> Result<String, NotFetched> {
+        let key = claim.key.clone();
+        let object = self
+            .call(Service::Bucket, &format!("GetObject {key}"), move |state| state.bucket.get(&key).cloned())
+            .await
+            .map_err(|Silence| NotFetched::Transient("timeout".to_owned()))?;
+        object.map(|object| object.text.to_string()).ok_or(NotFetched::Permanent("the object is gone"))
+    }
+}
+
+impl Wires {
+    async fn put(&self, item: &Item, version: Option<u64>) -> Result<Write, LedgerTrouble> {
+        self.trip(&item.key).await;
+        let (item, sandbox) = (item.clone(), Arc::clone(&self.sandbox));
+        let name = format!("PutItem {} ({} after {version:?})", item.key, item.version);
+        self.call(Service::Table, &name, move |state| {
+            let found = state.table.get(&item.key).cloned();
+            match (found, version) {
+                (None, Some(_)) => Write::Gone,
+                (Some(found), version) if version != Some(found.version) => {
+                    state.note(&sandbox, || format!("finds version {} by {}", found.version, found.written_by));
+                    Write::Found(Box::new(found))
+                }
+                (found, _) => {
+                    state.note(&sandbox, || format!("wrote {} of {}", item.state.stage, item.key));
+                    state.judge.wrote(found.as_ref(), &item);
+                    state.table.insert(item.key.clone(), item.clone());
+                    Write::Stored
+                }
+            }
+        })
+        .await
+        .map_err(|Silence| LedgerTrouble::Transient("timeout".to_owned()))
+    }
+}
+
+impl Ledger for Wires {
+    async fn insert(&self, item: &Item) -> Result<Write, LedgerTrouble> {
+        self.put(item, None).await
+    }
+
+    async fn replace(&self, item: &Item, version: u64) -> Result<Write, LedgerTrouble> {
+        self.put(item, Some(version)).await
+    }
+
+    async fn clear(&self, key: &str, events: &[&DomainEvent]) -> Result<(), LedgerTrouble> {
+        let (key, ids): (_, Vec<_>) = (key.to_owned(), events.iter().map(|event| event.id.clone()).collect());
+        let name = format!("UpdateItem {key} without {}", ids.join(", "));
+        self.call(Service::Table, &name, move |state| {
+            if let Some(item) = state.table.get_mut(&key) {
+                state.judge.clears(item, &ids);
+                item.outbox.retain(|id, _| !ids.contains(id));
+                item.version += 1;
+            }
+        })
+        .await
+        .map_err(|Silence| LedgerTrouble::Transient("timeout".to_owned()))
+    }
+}
+
+impl Bus for Wires {
+    async fn publish(&self, events: &[&DomainEvent]) -> Vec<Rejected> {
+        let sent: Vec<DomainEvent> = events.iter().map(|event| (*event).clone()).collect();
+        let reject = |id: &String, reason: &str| Rejected { id: id.clone(), reason: reason.to_owned() };
+        let name = format!("PutEvents {}", sent.iter().map(|event| &*event.detail_type).collect::<Vec<_>>().join(", "));
+        let answer = self
+            .call(Service::Bus, &name, move |state| {
+                let mut rejected = Vec::new();
+                for event in &sent {
+                    if state.strikes(Fault::EntryRejected, &"eventbridge") {
+                        rejected.push(event.id.clone());
+                    } else {
+                        state.note(&"eventbridge", || format!("has {} {}", event.detail_type, event.id));
+                        state.judge.published(event);
+                    }
+                }
+                rejected
+            })
+            .await;
+        match answer {
+            Ok(rejected) => rejected.iter().map(|id| reject(id, "InternalFailure")).collect(),
+            Err(Silence) => events.iter().map(|event| reject(&event.id, "timeout")).collect(),
+        }
+    }
+}
+
+impl Source for Wires {
+    async fn postpone(&self, record: &Record, delay: Duration) -> Result<(), SourceTrouble> {
+        let id = record.message_id.clone();
+        let name = format!("ChangeMessageVisibility {id} {} s", delay.as_secs());
+        self.call(Service::Source, &name, move |state| {
+            let visible_at = state.now + SignedDuration::try_from(delay).unwrap();
+            if let Some(message) = state.queue.iter_mut().find(|message| message.id == id) {
+                message.visible_at = visible_at;
+                state.stirred = true;
+            }
+        })
+        .await
+        .map_err(|Silence| SourceTrouble("timeout".to_owned()))
+    }
+
+    async fn park(&self, record: &Record, reason: &str) -> Result<(), SourceTrouble> {
+        let (id, body): (_, Arc<str>) = (record.message_id.clone(), record.body.as_str().into());
+        let name = format!("SendMessage {id} to the dead-letter queue: {reason}");
+        self.call(Service::Source, &name, move |state| {
+            let Some(delivery) = state.senders.get(&id).cloned() else { return };
+            let sent_at = state.now;
+            state.letters.push(Letter { body: Arc::clone(&body), delivery, sent_at });
+        })
+        .await
+        .map_err(|Silence| SourceTrouble("timeout".to_owned()))
+    }
+}

@@ -1,0 +1,278 @@
+//! Xendit: what it tells, how often, and what must be known once it was heard. Written down a second time, without the
+//! code under test: the order of the phases here is this file's own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fastrand::Rng;
+use jiff::{SignedDuration, Timestamp};
+use processor::ledger::state::State;
+
+/// What a subject is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `pending`, `expired`, `paid`, `settled`: the later one wins, whenever it is told.
+    Invoice,
+    /// Captures that add up.
+    Payment,
+    /// `failed`, `succeeded`, `reversed`.
+    Payout,
+    /// Goes back and forth: what happened last wins.
+    Plan,
+    /// An event that nobody knows.
+    Unknown,
+    /// No JSON.
+    Unreadable,
+}
+
+/// What one webhook says.
+#[derive(Clone, Debug)]
+pub(super) struct Fact {
+    /// Which subject it is about.
+    pub(super) subject: usize,
+    /// The subject's key in the ledger, where it can be said beforehand.
+    pub(super) key: Option<String>,
+    kind: Kind,
+    /// Of two facts about one subject the greater is what counts.
+    order: i64,
+    stage: &'static str,
+    paid: Option<u32>,
+    captures: BTreeMap<String, u32>,
+    id: String,
+    happened_at: Timestamp,
+    large: bool,
+}
+
+/// What must be known of a subject.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Truth {
+    order: i64,
+    stage: String,
+    paid: BTreeSet<String>,
+    captures: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// A body that one message cannot hold. Far below SQS's limit, because seeds are many.
+pub(super) const TOO_LARGE: usize = 2_000;
+
+/// Draws everything that Xendit will have to tell.
+pub(super) fn facts(dice: &mut Rng, subjects: usize, start: Timestamp) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    for subject in 0..subjects {
+        let kinds =
+            [Kind::Invoice, Kind::Invoice, Kind::Payment, Kind::Payout, Kind::Plan, Kind::Unknown, Kind::Unreadable];
+        let kind = *dice.choice(&kinds).unwrap();
+        let nature = match (kind, dice.u32(..12)) {
+            (Kind::Invoice, 0) => "poison",
+            (Kind::Invoice, 1) => "killer",
+            _ => "id",
+        };
+        let id = format!("{nature}-{subject}");
+        let large = dice.u32(..8) == 0;
+        let stages: &[&'static str] = match kind {
+            Kind::Invoice => &["pending", "expired", "paid", "settled"],
+            Kind::Payment => &["succeeded"; 4],
+            Kind::Payout => &["failed", "succeeded", "reversed"],
+            Kind::Plan => &["active", "inactive", "active", "inactive"],
+            Kind::Unknown | Kind::Unreadable => &["received"],
+        };
+        let mut captures = BTreeMap::new();
+        for (rank, &stage) in stages.iter().enumerate() {
+            let happened_at = start + SignedDuration::from_mins(10 * i64::try_from(rank).unwrap());
+            if kind == Kind::Payment {
+                captures.insert(format!("cap-{rank}"), dice.u32(1..100));
+                if dice.u32(..10) == 0 {
+                    captures.insert("cap-0".to_owned(), dice.u32(1..100));
+                }
+            }
+            let paid = matches!((kind, stage), (Kind::Invoice, "paid" | "settled"));
+            // Now and then one fact is told with two amounts.
+            for amount in [1000, 1001].into_iter().take(1 + usize::from(paid && dice.u32(..10) == 0)) {
+                facts.push(Fact {
+                    subject,
+                    key: kind.key(&id),
+                    kind,
+                    order: match kind {
+                        Kind::Plan => happened_at.as_second(),
+                        // Captures of one payment are all of one stage.
+                        Kind::Payment => 0,
+                        _ => i64::try_from(rank).unwrap(),
+                    },
+                    stage,
+                    paid: paid.then_some(amount),
+                    captures: captures.clone(),
+                    id: id.clone(),
+                    happened_at,
+                    large,
+                });
+            }
+            if kind == Kind::Payment && dice.bool() {
+                break;
+            }
+        }
+    }
+    // A story may begin anywhere, and some parts of it are never told.
+    facts.retain(|_| dice.u32(..5) > 0);
+    facts
+}
+
+impl Kind {
+    fn key(self, id: &str) -> Option<String> {
+        let kind = match self {
+            Self::Invoice => "invoice",
+            Self::Payment => "payment",
+            Self::Payout => "payout",
+            Self::Plan => "recurring_plan",
+            // The id is a digest of the body: the judge learns it.
+            Self::Unknown | Self::Unreadable => return None,
+        };
+        Some(format!("test#acc-1#{kind}#{id}"))
+    }
+}
+
+impl Fact {
+    /// The body, as it is sent at a moment. The newer products set `created` anew for each attempt.
+    pub(super) fn body(&self, sent_at: Timestamp) -> String {
+        let Self { id, happened_at, .. } = self;
+        let filler = if self.large { "x".repeat(TOO_LARGE) } else { String::new() };
+        let status = self.stage.to_uppercase();
+        let envelope = |event: &str, data: &str| {
+            format!(
+                r#"{{"event":"{event}","business_id":"acc-1","created":"{sent_at}","data":{{{data},
+                    "updated":"{happened_at}","description":"{filler}"}}}}"#
+            )
+        };
+        match self.kind {
+            Kind::Invoice => {
+                let paid = self.paid.map(|amount| format!(r#""paid_amount":{amount},"#)).unwrap_or_default();
+                format!(
+                    r#"{{"id":"{id}","user_id":"acc-1","external_id":"order-{id}","merchant_name":"M","status":"{status}",
+                        "amount":1000,{paid}"currency":"IDR","updated":"{happened_at}","description":"{filler}"}}"#
+                )
+            }
+            Kind::Payment => {
+                let capture = |(id, amount)| format!(r#"{{"capture_id":"{id}","capture_amount":{amount}}}"#);
+                let captures: Vec<_> = self.captures.iter().map(capture).collect();
+                let data = format!(
+                    r#""payment_id":"{id}","currency":"PHP","request_amount":500,"status":"{status}","captures":[{}]"#,
+                    captures.join(",")
+                );
+                envelope("payment.capture", &data)
+            }
+            Kind::Payout => {
+                let data = format!(r#""id":"{id}","amount":10000,"currency":"IDR","status":"{status}""#);
+                envelope(&format!("payout.{}", self.stage), &data)
+            }
+            Kind::Plan => {
+                let data = format!(r#""id":"{id}","amount":99000,"currency":"IDR","status":"{status}""#);
+                envelope(&format!("recurring.plan.{}ated", self.stage.trim_end_matches('e')), &data)
+            }
+            Kind::Unknown => envelope("shop.opened", &format!(r#""id":"{id}""#)),
+            Kind::Unreadable => format!("{id} {filler} \u{FFFF}"),
+        }
+    }
+
+    /// What is known when only this was heard.
+    fn alone(&self) -> Truth {
+        let kind = match self.kind {
+            Kind::Invoice => "invoice",
+            Kind::Payment => "payment",
+            Kind::Payout => "payout",
+            Kind::Plan => "recurring_plan",
+            Kind::Unknown | Kind::Unreadable => "unknown",
+        };
+        Truth {
+            order: self.order,
+            stage: format!("{kind}.{}", self.stage),
+            paid: self.paid.iter().map(|amount| format!("IDR {amount}")).collect(),
+            captures: self
+                .captures
+                .iter()
+                .map(|(id, amount)| (id.clone(), BTreeSet::from([format!("PHP {amount}")])))
+                .collect(),
+        }
+    }
+
+    /// How far a state of this fact's subject is.
+    fn order_of(&self, state: &State) -> i64 {
+        let ranks: &[&str] = match self.kind {
+            Kind::Invoice => &["pending", "expired", "paid", "settled"],
+            Kind::Payout => &["failed", "succeeded", "reversed"],
+            Kind::Plan => return state.occurred_at.map_or(i64::MIN, Timestamp::as_second),
+            Kind::Payment | Kind::Unknown | Kind::Unreadable => &[],
+        };
+        ranks.iter().position(|phase| *phase == state.stage.phase()).map_or(0, |rank| i64::try_from(rank).unwrap())
+    }
+
+    /// A state of this fact's subject, in the words of this file.
+    pub(super) fn read(&self, state: &State) -> Truth {
+        let amounts = |set: &BTreeSet<shared::money::Money>| set.iter().map(ToString::to_string).collect();
+        let paid = if matches!(self.kind, Kind::Invoice) { amounts(&state.paid) } else { BTreeSet::new() };
+        Truth {
+            order: self.order_of(state),
+            stage: state.stage.to_string(),
+            paid,
+            captures: state.captures.iter().map(|(id, set)| (id.clone(), amounts(set))).collect(),
+        }
+    }
+
+    /// Whether there is nothing in it that a ledger could keep.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.kind == Kind::Unreadable
+    }
+
+    /// Whether the code trips over this subject as long as it has its bug.
+    pub(super) fn nature(key: &str) -> Option<&'static str> {
+        ["poison", "killer"].into_iter().find(|nature| key.contains(nature))
+    }
+}
+
+impl Truth {
+    /// What is known when several facts about one subject were heard, in whatever order.
+    pub(super) fn of<'a>(facts: impl Iterator<Item = &'a Fact> + Clone) -> Self {
+        let mut truth = Self { order: i64::MIN, ..Self::default() };
+        for alone in facts.map(Fact::alone) {
+            match alone.order.cmp(&truth.order) {
+                std::cmp::Ordering::Greater => {
+                    (truth.order, truth.stage, truth.paid) = (alone.order, alone.stage, alone.paid);
+                }
+                std::cmp::Ordering::Equal => truth.paid.extend(alone.paid),
+                std::cmp::Ordering::Less => {}
+            }
+            for (id, amounts) in alone.captures {
+                truth.captures.entry(id).or_default().extend(amounts);
+            }
+        }
+        truth
+    }
+
+    /// Whether this knows what a fact says, or something newer.
+    pub(super) fn covers(&self, fact: &Fact) -> bool {
+        let alone = fact.alone();
+        let newer = self.order > alone.order;
+        (newer || (self.order == alone.order && self.stage == alone.stage && self.paid.is_superset(&alone.paid)))
+            && alone
+                .captures
+                .iter()
+                .all(|(id, amounts)| self.captures.get(id).is_some_and(|known| known.is_superset(amounts)))
+    }
+
+    /// Whether this is at least as far as an earlier state, which is all that a state may become.
+    pub(super) fn is_no_step_back_from(&self, earlier: &Self) -> bool {
+        self.order >= earlier.order
+            && (self.order > earlier.order || self.paid.is_superset(&earlier.paid))
+            && earlier
+                .captures
+                .iter()
+                .all(|(id, amounts)| self.captures.get(id).is_some_and(|known| known.is_superset(amounts)))
+    }
+
+    /// Whether one fact was told with different amounts.
+    pub(super) fn is_conflicting(&self) -> bool {
+        self.paid.len() > 1 || self.captures.values().any(|amounts| amounts.len() > 1)
+    }
+
+    /// Kind and phase.
+    pub(super) fn stage(&self) -> &str {
+        &self.stage
+    }
+}
