@@ -60,7 +60,7 @@ impl Dev {
         let mut commands = children.map(|pid| (fs::read_to_string(format!("/proc/{pid}/cmdline")), pid));
         let is_named = |command: &str| command.split('\0').take(2).any(|part| part.rsplit('/').next() == Some(name));
         let found = commands.find(|(command, _)| command.as_ref().is_ok_and(|command| is_named(command)));
-        let pid = found.map(|(_, pid)| pid).unwrap_or_else(|| panic!("there is no {name}"));
+        let pid = found.map_or_else(|| panic!("there is no {name}"), |(_, pid)| pid);
         assert!(Command::new("kill").arg("-KILL").arg(pid).status().unwrap().success());
     }
 
