@@ -245,3 +245,23 @@ async fn a_write_whose_answer_was_lost_is_logged_as_applied() {
     let line = captured.lines().pop().unwrap();
     assert_eq!((&line["fields"]["outcome"], &line["fields"]["events"]), (&"applied".into(), &1.into()));
 }
+
+/// The alarm on what is new counts the lines that have one of these keys.
+#[tokio::test(start_paused = true)]
+async fn only_a_webhook_with_something_new_in_it_is_logged_as_unknown_or_as_drift() {
+    let usual = r#"{"id":"i","user_id":"a","external_id":"o","merchant_name":"M","status":"PAID","amount":1000}"#;
+    for (body, unknown, drift) in [
+        (usual, false, false),
+        (&usual.replace("1000", "{}"), false, true),
+        (&usual.replace("PAID", "GIVEN"), true, true),
+        (r#"{"event":"moon.landed"}"#, true, false),
+    ] {
+        let (captured, _guard) = Captured::start();
+        let story = Story::new();
+        story.post(body).await;
+        story.pump().await;
+        let line = captured.lines().pop().unwrap();
+        let has = |key: &str| line["fields"].get(key).is_some();
+        assert_eq!((has("unknown"), has("drift")), (unknown, drift), "{line}");
+    }
+}

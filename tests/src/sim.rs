@@ -139,7 +139,7 @@ async fn drained(world: &World) {
         let left = world.with(|state| state.queue.len() + state.untold.len());
         if left == 0 {
             // Whatever was begun has ended, too.
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
             return;
         }
         if world.now().duration_since(began) > DRAINS_WITHIN {

@@ -287,7 +287,7 @@ impl Lambda {
     /// Somebody looks at the dead letters and sends them back. What nobody can read is taken out, by the person who
     /// looked. Copies of the rest are returned.
     pub(super) fn redrive(&self) -> Vec<Letter> {
-        let letters = self.world.with(|state| {
+        self.world.with(|state| {
             let now = state.now;
             let letters = std::mem::take(&mut state.letters);
             let mut sent = Vec::new();
@@ -301,8 +301,7 @@ impl Lambda {
                 }
             }
             sent
-        });
-        letters
+        })
     }
 }
 

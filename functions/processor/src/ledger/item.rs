@@ -3,6 +3,11 @@
 //! **Invariant:** an item is written whole, with the domain events of its change inside. There is no moment at which
 //! a change is stored and its events are not.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "serde's derive names the floats to flatten a struct; amounts are read in shared"
+)]
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
