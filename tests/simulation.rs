@@ -1,5 +1,7 @@
 //! A few seeds of the simulation, always the same ones. `make sim` plays new ones, and as many as there is time for.
 
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
 use tests::sim::{Fault, Report, Scene, run};
 
 /// Plays some seeds of a scene. What they did, all together.
