@@ -87,6 +87,7 @@ fn ours(cloud: &Cloud, more: &[(&'static str, String)]) -> Vec<(&'static str, St
         // With our own authorities in it, so that as many are read as in the cloud.
         ("AWS_CA_BUNDLE", cloud.our_roots.display().to_string()),
         ("QUEUE_URL", queue_url(cloud)),
+        ("INBOX_BUCKET", "inbox".to_owned()),
         ("ENVIRONMENT", "test".to_owned()),
         ("LOG_LEVEL", "info".to_owned()),
     ];

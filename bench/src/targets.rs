@@ -15,13 +15,6 @@ pub struct Target {
     pub limit: f64,
 }
 
-impl Target {
-    /// `None` when it was not measured.
-    pub fn is_met(&self) -> Option<bool> {
-        self.measured.as_ref().ok().map(|measured| *measured <= self.limit)
-    }
-}
-
 /// How many messages the processor works on at a time.
 const IN_FLIGHT: f64 = 10.0;
 
