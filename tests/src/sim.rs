@@ -118,7 +118,6 @@ async fn story(world: &World) {
             state.send(Arc::clone(&letter.body), &letter.delivery, now);
         }
     });
-    world.stir();
     drained(world).await;
     tokio::time::sleep(Duration::from_hours(60 * 24)).await;
     world.note(&"xendit", || "sixty days later".to_owned());

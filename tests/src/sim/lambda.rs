@@ -128,7 +128,7 @@ impl Lambda {
         let warm = self.receiver();
         let fact = fact.filter(|_| token.is_some_and(|token| warm.function.1.contains(&token)));
         let delivery = self.world.with(|state| {
-            let delivery = format!("d-{}-", state.fresh());
+            let delivery = format!("d-{:05}", state.fresh());
             state.judge.arrives(&delivery, fact);
             state.invocations += 1;
             state.note(&warm.sandbox, || format!("gets {delivery}: {fact:?}"));
@@ -184,7 +184,7 @@ impl Lambda {
             tokio::task::spawn_local(async move {
                 lambda.work(batch).await;
                 drop(slot);
-                lambda.world.stir();
+                lambda.world.with(|state| state.stirred = true);
             });
         }
     }
@@ -193,7 +193,6 @@ impl Lambda {
     fn receive(&self) -> (Vec<Message>, Timestamp) {
         self.world.with(|state| {
             let now = state.now;
-            let (never, day) = (SignedDuration::from_hours(1_000_000), SignedDuration::from_hours(24));
             if let Some((from, to)) = state.plan.processor_off.filter(|(from, to)| (*from..*to).contains(&state.age()))
             {
                 let _ = from;
@@ -227,8 +226,7 @@ impl Lambda {
                 batch.push(message.clone());
             }
             let next = state.queue.iter().map(|message| message.visible_at).min();
-            let _ = never;
-            (batch, next.unwrap_or(now + day))
+            (batch, next.unwrap_or(now + RETENTION))
         })
     }
 
@@ -304,7 +302,6 @@ impl Lambda {
             }
             sent
         });
-        self.world.stir();
         letters
     }
 }

@@ -178,7 +178,6 @@ impl Wires {
                             world.pause(timeout, 4 * timeout).await;
                             world.note(&sandbox, || format!("{name} is carried out late"));
                             world.with(|state| drop(effect(state)));
-                            world.stir();
                         });
                         self.world.pause(timeout, timeout).await;
                     }
@@ -188,7 +187,6 @@ impl Wires {
             Err(Silence)
         };
         let result = tokio::time::timeout(total, work).await.unwrap_or(Err(Silence));
-        self.world.stir();
         if result.is_err() {
             self.world.note(&self.sandbox, || format!("gives {name} up"));
         }
@@ -284,7 +282,6 @@ async fn notify(world: World, key: String, delivery: String) {
         let told = state.untold.iter().position(|other| *other == delivery).unwrap();
         state.untold.remove(told);
     });
-    world.stir();
 }
 
 impl processor::inbox::Inbox for Wires {
@@ -382,6 +379,7 @@ impl Source for Wires {
             let visible_at = state.now + SignedDuration::try_from(delay).unwrap();
             if let Some(message) = state.queue.iter_mut().find(|message| message.id == id) {
                 message.visible_at = visible_at;
+                state.stirred = true;
             }
         })
         .await

@@ -64,6 +64,8 @@ pub(super) struct State {
     pub(super) faults: BTreeMap<Fault, u64>,
     /// How many invocations there have been.
     pub(super) invocations: u64,
+    /// There may be something for a poller to do.
+    pub(super) stirred: bool,
     steps: u64,
     ids: u32,
     timeline: Option<Vec<String>>,
@@ -122,6 +124,7 @@ impl World {
             senders: BTreeMap::new(),
             faults: BTreeMap::new(),
             invocations: 0,
+            stirred: false,
             steps: 0,
             ids: 0,
             timeline: traced.then(Vec::new),
@@ -152,6 +155,9 @@ impl World {
         if state.judge.violation.is_some() {
             self.0.over.notify_one();
         }
+        if std::mem::take(&mut state.stirred) {
+            self.0.stirred.notify_one();
+        }
         result
     }
 
@@ -175,11 +181,6 @@ impl World {
     pub(super) async fn until(&self, moment: Timestamp) {
         let left = moment.duration_since(self.now());
         tokio::time::sleep(left.try_into().unwrap_or_default()).await;
-    }
-
-    /// There may be something for a poller to do.
-    pub(super) fn stir(&self) {
-        self.0.stirred.notify_one();
     }
 
     /// Until there may be something for a poller to do.
@@ -266,6 +267,7 @@ impl State {
         self.note(&"sqs", || format!("{id} holds {delivery}"));
         let message = Message { id, body, delivery: delivery.to_owned(), receives: 0, visible_at: self.now, sent_at };
         self.queue.push(message);
+        self.stirred = true;
     }
 
     /// A copy of a delivery has gone. If it was the last one, that has to be all right.

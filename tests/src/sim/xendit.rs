@@ -52,7 +52,7 @@ pub(super) struct Truth {
 }
 
 /// A body that one message cannot hold. Far below SQS's limit, because seeds are many.
-pub(super) const TOO_LARGE: usize = 6_000;
+pub(super) const TOO_LARGE: usize = 2_000;
 
 /// Draws everything that Xendit will have to tell.
 pub(super) fn facts(dice: &mut Rng, subjects: usize, start: Timestamp) -> Vec<Fact> {
