@@ -15,6 +15,7 @@ use processor::{
     batch::Record,
     bus::{Bus, EventBridge, Rejected},
     domain_event::DomainEvent,
+    inbox::{Claim, Inbox as _, NotFetched},
     ledger::{
         Ledger, LedgerTrouble, Write,
         dynamo::DynamoLedger,
@@ -22,7 +23,10 @@ use processor::{
     },
     source::{Source, SqsSource},
 };
-use receiver::queue::{MAX_MESSAGE_BYTES, NotStored, Queue, SqsQueue};
+use receiver::{
+    inbox::{Inbox as _, KEEP_BUDGET},
+    queue::{MAX_MESSAGE_BYTES, NotStored, Queue, SEND_BUDGET, SqsQueue},
+};
 use runtime::aws::Patience;
 use serde_json::{Value, json};
 use shared::{
@@ -33,8 +37,7 @@ use shared::{
 use tests::server::{Moto, Reply, Stub, config};
 
 /// The receiver's own.
-const RECEIVER: Patience =
-    Patience { attempt: Duration::from_millis(1_500), total: Duration::from_secs(5), attempts: 3 };
+const RECEIVER: Patience = Patience { attempt: Duration::from_secs(1), total: SEND_BUDGET, attempts: 3 };
 
 /// The processor's own.
 const PROCESSOR: Patience =
@@ -192,6 +195,68 @@ async fn what_one_message_cannot_hold_is_not_even_sent() {
     let bytes = too_large.seal().len();
     assert_eq!(queue_at(&stub).await.enqueue(&too_large).await, Err(NotStored::TooLarge { bytes }));
     assert_eq!(stub.connections(), 0);
+}
+
+// --- The inbox, as both functions see it ---
+
+/// A bucket's client, as patient as the receiver's.
+async fn s3(endpoint: &str) -> aws_sdk_s3::Client {
+    let patience = Patience { attempt: Duration::from_millis(1_200), total: KEEP_BUDGET, attempts: 2 };
+    let config = aws_sdk_s3::config::Builder::from(&config(endpoint, patience).await);
+    aws_sdk_s3::Client::from_conf(config.force_path_style(true).build())
+}
+
+/// The bucket `inbox` at a server that misbehaves, as the receiver and as the processor see it.
+async fn inbox_at(stub: &Stub) -> (receiver::inbox::S3Inbox, processor::inbox::S3Inbox) {
+    let client = s3(&stub.endpoint).await;
+    (
+        receiver::inbox::S3Inbox::new(client.clone(), "inbox".to_owned()),
+        processor::inbox::S3Inbox::new(client, "inbox".to_owned()),
+    )
+}
+
+fn claim(bucket: &str, key: &str) -> Claim {
+    Claim { bucket: bucket.to_owned(), key: key.to_owned() }
+}
+
+#[tokio::test]
+async fn what_is_kept_in_the_inbox_is_fetched_byte_for_byte() {
+    let moto = Moto::shared();
+    let client = s3(&moto.endpoint).await;
+    client.create_bucket().bucket("kept").send().await.unwrap_or_else(|reason| panic!("{reason:?}"));
+    let kept = envelope(&[b'\xff'; 2_000_000]);
+    let keeper = receiver::inbox::S3Inbox::new(client.clone(), "kept".to_owned());
+    assert_eq!(keeper.keep(&kept).await, Ok(()));
+    let objects = client.list_objects_v2().bucket("kept").send().await.unwrap().contents.unwrap();
+    let keys: Vec<&str> = objects.iter().filter_map(|object| object.key()).collect();
+    assert_eq!(keys, ["webhooks/2026-01-02/d-1"]);
+    let fetcher = processor::inbox::S3Inbox::new(client, "kept".to_owned());
+    assert_eq!(fetcher.fetch(&claim("kept", keys[0])).await, Ok(kept.seal()));
+    assert_eq!(fetcher.fetch(&claim("kept", "webhooks/none")).await, Err(NotFetched::Permanent("the object is gone")));
+    assert!(matches!(fetcher.fetch(&claim("other", keys[0])).await, Err(NotFetched::Permanent(_))));
+}
+
+#[tokio::test]
+async fn an_inbox_that_never_answers_is_given_up_in_time_for_an_answer_to_xendit() {
+    let stub = Stub::start(vec![Reply::Never]).await;
+    let start = Instant::now();
+    let error = inbox_at(&stub).await.0.keep(&envelope(b"{}")).await.unwrap_err();
+    assert!(matches!(error, NotStored::Unreachable(_)), "{error:?}");
+    let took = start.elapsed();
+    assert!(SEND_BUDGET + took < Duration::from_secs(6), "{took:?} after the queue's {SEND_BUDGET:?}");
+}
+
+#[tokio::test]
+async fn an_inbox_that_refuses_has_stored_nothing_and_a_claim_waits_for_it() {
+    let refusals =
+        [Reply::With(503, String::new()), Reply::With(403, "<Error><Code>AccessDenied</Code></Error>".to_owned())];
+    for refusal in refusals {
+        let stub = Stub::start(vec![refusal]).await;
+        let (keeper, fetcher) = inbox_at(&stub).await;
+        assert!(matches!(keeper.keep(&envelope(b"{}")).await, Err(NotStored::Refused(_))));
+        let fetched = fetcher.fetch(&claim("inbox", "webhooks/1")).await;
+        assert!(matches!(fetched, Err(NotFetched::Transient(_))), "{fetched:?}");
+    }
 }
 
 #[tokio::test]

@@ -153,13 +153,20 @@ fn trouble(world: &World, lambda: &Lambda) -> JoinSet<()> {
     let mut deliveries = JoinSet::new();
     let (facts, trouble, burst) = world.with(|state| (state.judge.facts.len(), state.plan.trouble, state.plan.burst));
     let longest = u64::try_from(trouble.as_millis()).unwrap();
+    let mut moments = BTreeMap::new();
     for fact in 0..facts {
-        // A provider's duplicates are told of with a webhook-id of their own.
-        let copies = world.with(|state| 1 + state.dice.u32(..12) / 4 * state.dice.u32(..2));
+        // Much of what is told of one thing is told at once: that is when runs meet.
+        let (from, to, copies) = world.with(|state| {
+            let (subject, hurried) = (state.judge.facts[fact].subject, state.dice.bool());
+            let moment = moments.entry(subject).or_insert_with(|| state.dice.u64(..longest));
+            // A provider's duplicates are told of with a webhook-id of their own.
+            let copies = *state.dice.choice(&[1, 1, 1, 2, 3]).unwrap();
+            if hurried { (*moment, *moment + 200, copies) } else { (0, longest, copies) }
+        });
         for _ in 0..copies {
             let (world, lambda) = (world.clone(), lambda.clone());
             deliveries.spawn(async move {
-                world.pause(0, longest).await;
+                world.pause(from, to).await;
                 deliver(&world, &lambda, fact).await;
             });
         }
