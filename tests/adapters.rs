@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType,
 };
 use aws_sdk_eventbridge::types::Target;
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
 use jiff::{SignedDuration, Timestamp};
 use processor::{
@@ -223,8 +224,9 @@ fn claim(bucket: &str, key: &str) -> Claim {
 async fn what_is_kept_in_the_inbox_is_fetched_byte_for_byte() {
     let moto = Moto::shared();
     let client = s3(&moto.endpoint).await;
-    client.create_bucket().bucket("kept").send().await.unwrap_or_else(|reason| panic!("{reason:?}"));
-    let kept = envelope(&[b'\xff'; 2_000_000]);
+    let here = CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::ApSoutheast1).build();
+    client.create_bucket().bucket("kept").create_bucket_configuration(here).send().await.unwrap();
+    let kept = envelope(&vec![b'\xff'; 2_000_000]);
     let keeper = receiver::inbox::S3Inbox::new(client.clone(), "kept".to_owned());
     assert_eq!(keeper.keep(&kept).await, Ok(()));
     let objects = client.list_objects_v2().bucket("kept").send().await.unwrap().contents.unwrap();
@@ -254,8 +256,8 @@ async fn an_inbox_that_refuses_has_stored_nothing_and_a_claim_waits_for_it() {
         let stub = Stub::start(vec![refusal]).await;
         let (keeper, fetcher) = inbox_at(&stub).await;
         assert!(matches!(keeper.keep(&envelope(b"{}")).await, Err(NotStored::Refused(_))));
-        let fetched = fetcher.fetch(&claim("inbox", "webhooks/1")).await;
-        assert!(matches!(fetched, Err(NotFetched::Transient(_))), "{fetched:?}");
+        let answer = fetcher.fetch(&claim("inbox", "webhooks/1")).await;
+        assert!(matches!(answer, Err(NotFetched::Transient(_))), "{answer:?}");
     }
 }
 
