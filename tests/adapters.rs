@@ -10,7 +10,10 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_eventbridge::types::Target;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
-use aws_sdk_sqs::types::{Message, QueueAttributeName};
+use aws_sdk_sqs::{
+    config::{Credentials, SharedCredentialsProvider},
+    types::{Message, QueueAttributeName},
+};
 use jiff::{SignedDuration, Timestamp};
 use processor::{
     batch::Record,
@@ -200,20 +203,29 @@ async fn what_one_message_cannot_hold_is_not_even_sent() {
 
 // --- The inbox, as both functions see it ---
 
-/// A bucket's client, as patient as the receiver's.
+/// As patient as the receiver.
+const INBOX_PATIENCE: Patience = Patience { attempt: Duration::from_millis(1_200), total: KEEP_BUDGET, attempts: 2 };
+
+/// Somebody else's client.
 async fn s3(endpoint: &str) -> aws_sdk_s3::Client {
-    let patience = Patience { attempt: Duration::from_millis(1_200), total: KEEP_BUDGET, attempts: 2 };
-    let config = aws_sdk_s3::config::Builder::from(&config(endpoint, patience).await);
+    let config = aws_sdk_s3::config::Builder::from(&config(endpoint, INBOX_PATIENCE).await);
     aws_sdk_s3::Client::from_conf(config.force_path_style(true).build())
+}
+
+/// A bucket, as the receiver sees it.
+async fn keeper(endpoint: &str, bucket: &str) -> receiver::inbox::S3Inbox {
+    receiver::inbox::S3Inbox::new(&config(endpoint, INBOX_PATIENCE).await, INBOX_PATIENCE, bucket).unwrap()
 }
 
 /// The bucket `inbox` at a server that misbehaves, as the receiver and as the processor see it.
 async fn inbox_at(stub: &Stub) -> (receiver::inbox::S3Inbox, processor::inbox::S3Inbox) {
-    let client = s3(&stub.endpoint).await;
-    (
-        receiver::inbox::S3Inbox::new(client.clone(), "inbox".to_owned()),
-        processor::inbox::S3Inbox::new(client, "inbox".to_owned()),
-    )
+    let fetcher = processor::inbox::S3Inbox::new(s3(&stub.endpoint).await, "inbox".to_owned());
+    (keeper(&stub.endpoint, "inbox").await, fetcher)
+}
+
+/// Where buckets are made.
+fn here() -> CreateBucketConfiguration {
+    CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::ApSoutheast1).build()
 }
 
 fn claim(bucket: &str, key: &str) -> Claim {
@@ -224,11 +236,9 @@ fn claim(bucket: &str, key: &str) -> Claim {
 async fn what_is_kept_in_the_inbox_is_fetched_byte_for_byte() {
     let moto = Moto::shared();
     let client = s3(&moto.endpoint).await;
-    let here = CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::ApSoutheast1).build();
-    client.create_bucket().bucket("kept").create_bucket_configuration(here).send().await.unwrap();
+    client.create_bucket().bucket("kept").create_bucket_configuration(here()).send().await.unwrap();
     let kept = envelope(&vec![b'\xff'; 2_000_000]);
-    let keeper = receiver::inbox::S3Inbox::new(client.clone(), "kept".to_owned());
-    assert_eq!(keeper.keep(&kept).await, Ok(()));
+    assert_eq!(keeper(&moto.endpoint, "kept").await.keep(&kept).await, Ok(()));
     let objects = client.list_objects_v2().bucket("kept").send().await.unwrap().contents.unwrap();
     let keys: Vec<&str> = objects.iter().filter_map(|object| object.key()).collect();
     assert_eq!(keys, ["webhooks/2026-01-02/d-1"]);
@@ -250,15 +260,54 @@ async fn an_inbox_that_never_answers_is_given_up_in_time_for_an_answer_to_xendit
 
 #[tokio::test]
 async fn an_inbox_that_refuses_has_stored_nothing_and_a_claim_waits_for_it() {
-    let refusals =
-        [Reply::With(503, String::new()), Reply::With(403, "<Error><Code>AccessDenied</Code></Error>".to_owned())];
-    for refusal in refusals {
+    let refusals = [
+        (Reply::With(503, String::new()), "503"),
+        (Reply::With(403, "<Error><Code>AccessDenied</Code></Error>".to_owned()), "AccessDenied"),
+    ];
+    for (refusal, code) in refusals {
         let stub = Stub::start(vec![refusal]).await;
         let (keeper, fetcher) = inbox_at(&stub).await;
-        assert!(matches!(keeper.keep(&envelope(b"{}")).await, Err(NotStored::Refused(_))));
+        assert_eq!(keeper.keep(&envelope(b"{}")).await, Err(NotStored::Refused(code.to_owned())));
         let answer = fetcher.fetch(&claim("inbox", "webhooks/1")).await;
         assert!(matches!(answer, Err(NotFetched::Transient(_))), "{answer:?}");
     }
+}
+
+/// Moto reckons signatures by itself once it is told to, by botocore's code.
+#[tokio::test]
+async fn the_inbox_signs_as_s3_demands() {
+    let moto = Moto::alone();
+    let form = "application/x-www-form-urlencoded";
+    let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:PutObject","Resource":"*"}]}"#;
+    s3(&moto.endpoint).await.create_bucket().bucket("signed").create_bucket_configuration(here()).send().await.unwrap();
+    moto.post("/", form, "Action=CreateUser&UserName=receiver").await;
+    moto.post("/", form, &format!("Action=PutUserPolicy&UserName=receiver&PolicyName=p&PolicyDocument={policy}")).await;
+    let key = moto.post("/", form, "Action=CreateAccessKey&UserName=receiver").await;
+    let of = |tag: &str| key.split_once(&format!("<{tag}>")).unwrap().1.split_once('<').unwrap().0.to_owned();
+    moto.post("/moto-api/reset-auth", "text/plain", "0").await;
+
+    let keep = async |secret: String| {
+        let credentials = Credentials::new(of("AccessKeyId"), secret, None, None, "tests");
+        let aws = config(&moto.endpoint, INBOX_PATIENCE).await.into_builder();
+        let aws = aws.credentials_provider(SharedCredentialsProvider::new(credentials)).build();
+        let inbox = receiver::inbox::S3Inbox::new(&aws, INBOX_PATIENCE, "signed").unwrap();
+        inbox.keep(&envelope(b"{}")).await
+    };
+    assert_eq!(keep(of("SecretAccessKey")).await, Ok(()));
+    let refused = Err(NotStored::Refused("SignatureDoesNotMatch".to_owned()));
+    assert_eq!(keep("another-secret".to_owned()).await, refused);
+}
+
+#[tokio::test]
+async fn the_inbox_is_tried_twice() {
+    for trouble in [Reply::Once(503, String::new()), Reply::Reset] {
+        let stub = Stub::start(vec![trouble, Reply::With(200, String::new())]).await;
+        assert_eq!(inbox_at(&stub).await.0.keep(&envelope(b"{}")).await, Ok(()));
+        assert_eq!(stub.connections(), 2);
+    }
+    let stub = Stub::start(vec![Reply::Once(403, String::new()), Reply::With(200, String::new())]).await;
+    assert!(inbox_at(&stub).await.0.keep(&envelope(b"{}")).await.is_err());
+    assert_eq!(stub.connections(), 1, "what S3 refuses, it will refuse again");
 }
 
 #[tokio::test]

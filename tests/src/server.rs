@@ -50,13 +50,14 @@ impl Moto {
         // A start that failed is tried again, so that every test says why.
         let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         running.upgrade().unwrap_or_else(|| {
-            let moto = Arc::new(Self::start());
+            let moto = Arc::new(Self::alone());
             *running = Arc::downgrade(&moto);
             moto
         })
     }
 
-    fn start() -> Self {
+    /// A server for one test, which changes how it works.
+    pub fn alone() -> Self {
         let program = program();
         // On port 0 it takes a free one and says which.
         let mut process = Command::new(&program)
@@ -70,6 +71,23 @@ impl Moto {
         // It logs every request, and stops when nobody reads.
         thread::spawn(move || lines.for_each(drop));
         Self { process, endpoint: endpoint.expect("moto's server says where it listens") }
+    }
+
+    /// Asks for what no client here is made for: IAM, and moto's own settings. The answer's head and body.
+    pub async fn post(&self, path: &str, content_type: &str, body: &str) -> String {
+        let host = self.endpoint.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(host).await.unwrap();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n\
+             content-type: {content_type}\r\n\
+             authorization: AWS4-HMAC-SHA256 Credential=test/20260102/us-east-1/iam/aws4_request\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        answer
     }
 }
 

@@ -1,9 +1,14 @@
 //! The receiver's process: settings, clients, run. Everything else is in the library, where tests reach it.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    future::{self, Future},
+    pin::Pin,
+    process::ExitCode,
+    time::Duration,
+};
 
 use jiff::Timestamp;
-use lambda_http::{Body, Error, Request, RequestExt, service_fn};
+use lambda_http::{Body, Error, IntoResponse, Request, RequestExt, Response, service_fn};
 use receiver::{
     config::Config,
     handler::Receiver,
@@ -31,20 +36,24 @@ async fn main() -> ExitCode {
 async fn run(config: Config) -> Result<(), Error> {
     let aws = aws::connect(QUEUE_PATIENCE).await?;
     let queue = SqsQueue::new(aws_sdk_sqs::Client::new(&aws), config.queue_url);
-    let s3 = aws_sdk_s3::config::Builder::from(&aws)
-        .timeout_config(INBOX_PATIENCE.timeouts())
-        .retry_config(INBOX_PATIENCE.retries())
-        // An emulated AWS has no name for each bucket.
-        .force_path_style(aws.endpoint_url().is_some())
-        .build();
-    let inbox = S3Inbox::new(aws_sdk_s3::Client::from_conf(s3), config.inbox_bucket);
+    let inbox = S3Inbox::new(&aws, INBOX_PATIENCE, &config.inbox_bucket)?;
     queue.warm_up().await;
     let receiver = &Receiver { tokens: config.tokens, queue, inbox, environment: config.environment };
     lambda_http::run(service_fn(async move |request: Request| {
         let arrival = Arrival { id: request.lambda_context().request_id, at: Timestamp::now() };
-        Ok::<_, Error>(receiver.receive(request.map(bytes), arrival).await)
+        Ok::<_, Error>(Answer(receiver.receive(request.map(bytes), arrival).await))
     }))
     .await
+}
+
+/// An answer in UTF-8. For a plain `Response`, `lambda_http` looks at its character set, and brings the tables of all
+/// there are.
+struct Answer(Response<String>);
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        Box::pin(future::ready(self.0.map(Body::Text)))
+    }
 }
 
 fn bytes(body: Body) -> Vec<u8> {
