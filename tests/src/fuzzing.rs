@@ -47,7 +47,7 @@ impl Target {
     /// Where to begin: the seeds, and what searches have found in the past.
     pub fn inputs(&self) -> Vec<Vec<u8>> {
         let mut inputs = (self.seeds)();
-        // Most targets have never found anything.
+        // A target that has never found anything has no folder.
         if let Ok(files) = fs::read_dir(folder("regressions").join(self.name)) {
             let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
             paths.sort();
