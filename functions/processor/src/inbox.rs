@@ -9,6 +9,7 @@ use aws_sdk_s3::{
     operation::get_object::GetObjectError,
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 /// The most that an object may hold. A function takes events of 6 MB, and base64 makes eight of six.
 const MAX_OBJECT_BYTES: i64 = 16 * 1024 * 1024;
@@ -58,35 +59,30 @@ impl Letter {
             #[serde(rename = "Event")]
             event: Option<String>,
             #[serde(rename = "Records")]
-            records: Option<Vec<Record>>,
-        }
-        #[derive(Deserialize)]
-        struct Record {
-            s3: Entity,
-        }
-        #[derive(Deserialize)]
-        struct Entity {
-            bucket: Named,
-            object: Object,
-        }
-        #[derive(Deserialize)]
-        struct Named {
-            name: String,
-        }
-        #[derive(Deserialize)]
-        struct Object {
-            key: String,
+            records: Option<Vec<Value>>,
         }
 
+        // Serde reads a list as a struct too, and a list is nothing that S3 sends.
+        if !message.trim_ascii_start().starts_with('{') {
+            return Ok(Self::Envelope);
+        }
         match serde_json::from_str::<Notification>(message) {
             Ok(Notification { event: Some(event), .. }) if event == "s3:TestEvent" => Ok(Self::Test),
-            Ok(Notification { records: Some(records), .. }) => match <[Record; 1]>::try_from(records) {
-                Ok([Record { s3 }]) => Ok(Self::Claim(Claim { bucket: s3.bucket.name, key: s3.object.key })),
+            Ok(Notification { records: Some(records), .. }) => match records.as_slice() {
+                [record] => Ok(Claim::of(record).map_or(Self::Envelope, Self::Claim)),
                 // S3 tells of one object in one message.
-                Err(_) => Err(NotFetched::Permanent("a notification of no object, or of several")),
+                _ => Err(NotFetched::Permanent("a notification of no object, or of several")),
             },
             _ => Ok(Self::Envelope),
         }
+    }
+}
+
+impl Claim {
+    /// What one record of a notification tells of.
+    fn of(record: &Value) -> Option<Self> {
+        let text = |path: &str| record.pointer(path)?.as_str().map(str::to_owned);
+        Some(Self { bucket: text("/s3/bucket/name")?, key: text("/s3/object/key")? })
     }
 }
 
@@ -150,6 +146,13 @@ mod tests {
     #[test]
     fn anything_else_is_left_to_the_envelope() {
         for message in ["", "{}", "[]", r#"{"v":1,"id":"d"}"#, r#"{"Records":[{}]}"#, r#"{"Event":"s3:Other"}"#] {
+            assert_eq!(Letter::read(message), Ok(Letter::Envelope), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_no_notification_although_serde_reads_it_as_a_struct() {
+        for message in [r#"["s3:TestEvent",null]"#, r#"{"Records":[[[["inbox"],["webhooks/d-1"]]]]}"#] {
             assert_eq!(Letter::read(message), Ok(Letter::Envelope), "{message}");
         }
     }

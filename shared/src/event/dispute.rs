@@ -63,8 +63,8 @@ impl Thing for Dispute {
         let mut observation = wire.observation(id, wire.phase(drift)?, drift);
         // Action is required again when the bank wants to know more.
         observation.mark = match (dispute.status_reason.text("status_reason", drift), wire.updated(drift)) {
-            (Some(reason), Some(updated)) => Some(Mark::Text(format!("{updated} {reason}"))),
-            (Some(reason), None) => Some(Mark::Text(reason)),
+            (Some(reason), Some(updated)) => Some(Mark::from(format!("{updated} {reason}"))),
+            (Some(reason), None) => Some(Mark::from(reason)),
             (None, updated) => updated.map(Mark::At),
         };
         if let Some(amount) = dispute.amount.seen("amount", drift) {

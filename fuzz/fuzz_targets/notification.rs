@@ -1,0 +1,8 @@
+//! Any message that may be S3's. See `tests/src/fuzzing/notification.rs`.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tests::fuzzing::NOTIFICATION;
+
+fuzz_target!(init: NOTIFICATION.write_inputs(), |bytes: &[u8]| (NOTIFICATION.check)(bytes));

@@ -1,0 +1,8 @@
+//! Any body, and what the processor makes of it. See `tests/src/fuzzing/webhook.rs`.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tests::fuzzing::WEBHOOK;
+
+fuzz_target!(init: WEBHOOK.write_inputs(), |bytes: &[u8]| (WEBHOOK.check)(bytes));

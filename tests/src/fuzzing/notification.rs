@@ -1,0 +1,66 @@
+//! Any message: it is taken for S3's only when it is, and never when the receiver has sealed it.
+
+use processor::inbox::{Claim, Letter};
+use serde_json::{Value, json};
+
+use super::envelope;
+
+pub(super) fn check(bytes: &[u8]) {
+    assert_eq!(Letter::read(&envelope::of(bytes).seal()), Ok(Letter::Envelope));
+
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let letter = Letter::read(text);
+    // Numbers that fit no type, and what is nested deeper than a `Value` can be, say nothing against a notification.
+    let Ok(value) = serde_json::from_str::<Value>(text) else { return };
+    match letter {
+        Ok(Letter::Test) => assert_eq!(value.get("Event"), Some(&json!("s3:TestEvent"))),
+        Ok(Letter::Claim(claim)) => assert_eq!(claims(&value), Some(vec![Some(claim)])),
+        Err(_) => assert_ne!(claims(&value).map(|claims| claims.len()), Some(1)),
+        Ok(Letter::Envelope) => {}
+    }
+}
+
+/// What a notification says of each object. `None`: it is no notification.
+fn claims(notification: &Value) -> Option<Vec<Option<Claim>>> {
+    let claim = |record: &Value| {
+        let s3 = record.get("s3")?;
+        let text = |of: &str, key: &str| Some(s3.get(of)?.get(key)?.as_str()?.to_owned());
+        Some(Claim { bucket: text("bucket", "name")?, key: text("object", "key")? })
+    };
+    Some(notification.get("Records")?.as_array()?.iter().map(claim).collect())
+}
+
+/// What S3 sends, as its documentation shows it, and messages that are none of its.
+pub(super) fn seeds() -> Vec<Vec<u8>> {
+    let notification = notification("webhooks/2026-01-02/d-1");
+    let test = json!({
+        "Service": "Amazon S3",
+        "Event": "s3:TestEvent",
+        "Time": "2026-01-02T03:04:05.678Z",
+        "Bucket": "inbox",
+        "RequestId": "5582815E1AEA5ADF",
+        "HostId": "8cLeGAmw098X5cv4Zkwcmo8vvZa3eH3eKxsPzbB9wrR+YstdA6Knx4Ip8EXAMPLE"
+    });
+    [notification, test]
+        .map(|value| value.to_string())
+        .into_iter()
+        .chain(envelope::messages())
+        .map(String::into_bytes)
+        .collect()
+}
+
+/// S3's notification of an object.
+pub(super) fn notification(key: &str) -> Value {
+    json!({ "Records": [{
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": "ap-southeast-1",
+        "eventTime": "2026-01-02T03:04:05.678Z",
+        "eventName": "ObjectCreated:Put",
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "bucket": { "name": "inbox", "arn": "arn:aws:s3:::inbox" },
+            "object": { "key": key, "size": 1024, "eTag": "d41d8cd98f00b204e9800998ecf8427e" }
+        }
+    }]})
+}
