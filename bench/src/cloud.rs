@@ -22,7 +22,10 @@ use rustls::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::http::{self, Request, Response};
+use crate::{
+    http::{self, Request, Response},
+    item,
+};
 
 /// Where Linux distributions, Amazon's among them, keep the public authorities.
 const SYSTEM_ROOTS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
@@ -48,6 +51,8 @@ struct State {
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     pub by_operation: BTreeMap<String, Asked>,
+    /// Of the items that were put, as DynamoDB reckons them.
+    pub item_bytes: u64,
 }
 
 /// What one operation was asked.
@@ -156,6 +161,9 @@ impl State {
             thread::sleep(delay);
         }
         let asked: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        if let Some(item) = asked["Item"].as_object() {
+            lock(&self.seen).item_bytes += item::bytes(item);
+        }
         let (status, answer) = match operation {
             "SendMessage" => (200, sent(&asked)),
             "GetQueueAttributes" => (200, json!({ "Attributes": { "QueueArn": "arn:aws:sqs:x:1:q" } })),

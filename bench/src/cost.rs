@@ -88,9 +88,9 @@ fn ways(figures: &Figures, prices: &Prices) -> Result<Vec<Way>> {
     let queue = sqs * (1.0 + 2.0 / batch);
     let bus = prices.of("eventbridge_event_per_million")?;
     let write = prices.of("dynamodb_write_unit_per_million")?;
-    // A write is billed by the KB of the larger of the item before and after; the request is about the item. The second
-    // write touches the same item. The index has an entry of its own, written once.
-    let item_kb = (figures.median("bytes of PutItem fresh", "processor")? / 1_024.0).ceil();
+    // A write is billed by the KB of the larger of the item before and after, and the second write takes the event out of
+    // the item that the first has written. The index has an entry of its own, written once.
+    let item_kb = (figures.median("bytes of an item fresh", "processor")? / 1_024.0).ceil();
     let our_writes = write * (2.0 * item_kb + 1.0);
 
     let (receiver_mb, processor_mb) = (prices.of("receiver_mb")?, prices.of("processor_mb")?);

@@ -1,5 +1,5 @@
-//! Gate: what has been reached stays reached. Instructions, AWS calls and log bytes of the functions, and the list of
-//! crates that they are made of, against `baseline.json`.
+//! Gate: what has been reached stays reached. Instructions, AWS calls, log bytes and sizes of the functions, and the list
+//! of crates that they are made of, against `baseline.json`.
 //!
 //! A figure that got better is a difference too: accept it, or the next change may waste it unseen. What is compared
 //! does not depend on how busy the machine is; it does depend on its architecture, which the baseline names.
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     events::Events,
     measure::{self, Figures},
+    package,
     subjects::{self, Places},
 };
 
@@ -65,6 +66,7 @@ fn now(places: &Places, project: &Path) -> Result<Baseline> {
     let events = Events::read(project)?;
     let (receiver, processor) = (subjects::receiver(places, &cloud)?, subjects::processor(places, &cloud)?);
     let mut figures = Figures::default();
+    package::note(&mut figures, places)?;
     measure::receiver_instructions(&mut figures, &receiver, &events)?;
     measure::receiver_calls(&mut figures, &receiver, &cloud, &events)?;
     measure::processor_calls(&mut figures, &processor, &cloud, &events)?;

@@ -12,6 +12,7 @@ mod events;
 mod function;
 mod gate;
 mod http;
+mod item;
 mod measure;
 mod package;
 mod subjects;
@@ -73,7 +74,11 @@ fn main() -> Result<()> {
         }
         "gate" => gate::run(&places, &project, &bench.join("baseline.json"), accept)?,
         "cost" => fs::write(project.join("docs/cost.md"), cost::render(&read(&json)?, &bench.join("prices.json"))?)?,
-        "chart" => chart::draw(&read(&json)?, &project.join("docs/performance.svg"))?,
+        "chart" => {
+            let figures = read(&json)?;
+            chart::draw(&figures, &project.join("docs/performance.svg"))?;
+            fs::write(project.join("docs/performance.md"), table::page(&figures)?)?;
+        }
         _ => bail!(USAGE),
     }
     Ok(())

@@ -216,6 +216,7 @@ pub fn processor_calls(figures: &mut Figures, subject: &Subject, cloud: &Cloud, 
         whole(&mut function, batch)?;
         let seen = cloud.take_seen();
         figures.note(format!("calls {what}"), subject.name, count(seen.total()) / count(MESSAGES));
+        figures.note(format!("bytes of an item {what}"), subject.name, count(seen.item_bytes) / count(MESSAGES));
         for (operation, asked) in &seen.by_operation {
             let bytes = count(asked.bytes) / count(asked.calls);
             figures.note(format!("bytes of {operation} {what}"), subject.name, bytes);

@@ -179,7 +179,8 @@ impl Trouble {
 impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, L, B, S, C> {
     /// Works through a batch before the deadline, and says which messages are to come again.
     pub async fn process(&self, batch: Batch, deadline: Timestamp) -> Result<Response, Unidentified> {
-        let records: Vec<Record> = batch.records.iter().map(|raw| Record::read(raw)).collect::<Result<_, _>>()?;
+        // Each is dropped in its raw form once it is read: a batch may hold megabytes.
+        let records: Vec<Record> = batch.records.into_iter().map(|raw| Record::read(&raw)).collect::<Result<_, _>>()?;
         let fetches = &Semaphore::new(FETCHED_IN_FLIGHT);
         let batch_item_failures = stream::iter(&records)
             .map(|record| async move {
