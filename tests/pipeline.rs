@@ -498,7 +498,8 @@ async fn a_record_that_panics_touches_no_neighbour_and_is_parked_at_the_third_re
             story.post(invoice(id, "PAID")).await;
         }
         story.pump().await;
-        assert_eq!(story.told(), ["invoice.paid", "invoice.paid"], "{port}");
+        // What went out with the poison before the panic goes out again by itself, under its id.
+        assert_eq!(distinct(story.published().into_iter().map(|event| event.id)), 2, "{port}");
         assert_eq!(story.queue.depth(), 1, "{port}");
         assert_eq!(story.source.delays().len(), 1, "{port}");
         story.drain().await;

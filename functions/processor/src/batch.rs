@@ -26,7 +26,7 @@ use shared::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    bus::Bus,
+    bus::{Bus, Together},
     inbox::{Inbox, Letter, NotFetched},
     ledger::{self, Ledger, LedgerTrouble, NotRecorded, Recorded, item::News},
     source::Source,
@@ -136,6 +136,13 @@ pub struct Processor<I, L, B, S, C> {
     pub clock: C,
 }
 
+/// What the messages of one batch share.
+struct Round<'b, B> {
+    deadline: Timestamp,
+    fetches: Semaphore,
+    bus: Together<'b, B>,
+}
+
 /// What became of one message.
 enum Fate {
     Done,
@@ -181,11 +188,15 @@ impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, 
     pub async fn process(&self, batch: Batch, deadline: Timestamp) -> Result<Response, Unidentified> {
         // Each is dropped in its raw form once it is read: a batch may hold megabytes.
         let records: Vec<Record> = batch.records.into_iter().map(|raw| Record::read(&raw)).collect::<Result<_, _>>()?;
-        let fetches = &Semaphore::new(FETCHED_IN_FLIGHT);
+        let round = &Round {
+            deadline,
+            fetches: Semaphore::new(FETCHED_IN_FLIGHT),
+            bus: Together::new(&self.bus, records.len()),
+        };
         let batch_item_failures = stream::iter(&records)
             .map(|record| async move {
                 // Whatever panics, be it while a message is handed back, only its own message comes again.
-                let fate = AssertUnwindSafe(self.deal_with(record, deadline, fetches)).catch_unwind().await;
+                let fate = AssertUnwindSafe(self.deal_with(record, round)).catch_unwind().await;
                 match fate.unwrap_or(Fate::ComesAgain) {
                     Fate::Done => None,
                     Fate::ComesAgain => Some(Failure { item_identifier: record.message_id.clone() }),
@@ -199,9 +210,9 @@ impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, 
     }
 
     /// One message, from its body to its end. Never fails.
-    async fn deal_with(&self, record: &Record, deadline: Timestamp, fetches: &Semaphore) -> Fate {
+    async fn deal_with(&self, record: &Record, round: &Round<'_, B>) -> Fate {
         let mut known = Known::default();
-        let result = AssertUnwindSafe(self.understand(record, deadline, fetches, &mut known)).catch_unwind().await;
+        let result = AssertUnwindSafe(self.understand(record, round, &mut known)).catch_unwind().await;
         match result.unwrap_or(Err(Trouble::Panicked)) {
             Ok(recorded) => {
                 known.log_done(record, recorded);
@@ -226,17 +237,17 @@ impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, 
     async fn understand(
         &self,
         record: &Record,
-        deadline: Timestamp,
-        fetches: &Semaphore,
+        round: &Round<'_, B>,
         known: &mut Known,
     ) -> Result<Option<Recorded>, Trouble> {
-        let in_time = || if deadline.duration_since((self.clock)()) < RESERVE { Err(Trouble::NoTime) } else { Ok(()) };
+        let in_time =
+            || if round.deadline.duration_since((self.clock)()) < RESERVE { Err(Trouble::NoTime) } else { Ok(()) };
         in_time()?;
         let (_permit, envelope) = match Letter::read(&record.body)? {
             Letter::Test => return Ok(None),
             Letter::Envelope => (None, Envelope::open(&record.body)?),
             Letter::Claim(claim) => {
-                let permit = fetches.acquire().await.ok();
+                let permit = round.fetches.acquire().await.ok();
                 in_time()?;
                 (permit, Envelope::open(&self.inbox.fetch(&claim).await?)?)
             }
@@ -256,7 +267,7 @@ impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, 
             receive_count: record.receive_count(),
             now: (self.clock)(),
         };
-        Ok(Some(ledger::record(&self.ledger, &self.bus, &news).await?))
+        Ok(Some(ledger::record(&self.ledger, &round.bus, &news).await?))
     }
 
     async fn park(&self, record: &Record, known: &Known, trouble: &Trouble) -> Fate {

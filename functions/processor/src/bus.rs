@@ -1,12 +1,21 @@
-//! Bus: where domain events are published. The port, and its adapter for EventBridge.
+//! Bus: where domain events are published. The port, what puts the events of a batch together, and the adapter for
+//! EventBridge.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    mem,
+    panic::AssertUnwindSafe,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use aws_sdk_eventbridge::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     types::PutEventsRequestEntry,
 };
+use futures_util::FutureExt as _;
+use tokio::sync::oneshot;
 
 use crate::domain_event::{DomainEvent, SOURCE};
 
@@ -17,7 +26,7 @@ const MAX_ENTRIES: usize = 10;
 const MAX_BYTES: usize = 250 * 1024;
 
 /// Where domain events are published.
-pub trait Bus {
+pub trait Bus: Sync {
     /// Publishes events and returns those that are not known to be published.
     fn publish(&self, events: &[&DomainEvent]) -> impl Future<Output = Vec<Rejected>> + Send;
 }
@@ -29,6 +38,70 @@ pub struct Rejected {
     pub id: String,
     /// The bus's error code.
     pub reason: String,
+}
+
+/// How long the first event waits for those of other messages. A call to the bus takes several times as long.
+const LINGER: Duration = Duration::from_millis(2);
+
+/// A bus for one batch: what its messages have to say within a moment goes out together, because ten events fit into one
+/// call. A message that is alone in its batch waits for nobody.
+#[derive(Debug)]
+pub struct Together<'b, B> {
+    bus: &'b B,
+    alone: bool,
+    waiting: Mutex<Vec<Waiting>>,
+}
+
+/// The events of one message, and where it hears what became of them.
+#[derive(Debug)]
+struct Waiting {
+    events: Vec<DomainEvent>,
+    told: oneshot::Sender<Vec<Rejected>>,
+}
+
+impl<'b, B: Bus> Together<'b, B> {
+    /// A bus for a batch of so many messages.
+    pub fn new(bus: &'b B, messages: usize) -> Self {
+        Self { bus, alone: messages < 2, waiting: Mutex::default() }
+    }
+
+    /// Adds a message to those that wait. Whether it is the first of them, and has to publish for all.
+    fn join(&self, waiting: Waiting) -> bool {
+        let mut all = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(waiting);
+        all.len() == 1
+    }
+
+    /// Publishes for all that wait, and tells each about its own.
+    ///
+    /// If the code panics on one of the events, nobody is told: then each publishes alone, and it shows whose it was.
+    async fn publish_for_all(&self) {
+        let all = mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let events: Vec<_> = all.iter().flat_map(|waiting| &waiting.events).collect();
+        let Ok(rejected) = AssertUnwindSafe(self.bus.publish(&events)).catch_unwind().await else { return };
+        for Waiting { events, told } in all {
+            let of_it = |rejected: &&Rejected| events.iter().any(|event| event.id == rejected.id);
+            // Whoever waited may be gone.
+            let _ = told.send(rejected.iter().filter(of_it).cloned().collect());
+        }
+    }
+}
+
+impl<B: Bus> Bus for Together<'_, B> {
+    async fn publish(&self, events: &[&DomainEvent]) -> Vec<Rejected> {
+        if self.alone {
+            return self.bus.publish(events).await;
+        }
+        let (told, hear) = oneshot::channel();
+        if self.join(Waiting { events: events.iter().copied().cloned().collect(), told }) {
+            tokio::time::sleep(LINGER).await;
+            self.publish_for_all().await;
+        }
+        match hear.await {
+            Ok(rejected) => rejected,
+            Err(_) => self.bus.publish(events).await,
+        }
+    }
 }
 
 /// An EventBridge bus.
@@ -118,6 +191,32 @@ fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Remembers what each call published, and rejects what is called `bad`.
+    #[derive(Default)]
+    struct Calls(Mutex<Vec<Vec<String>>>);
+
+    impl Bus for Calls {
+        async fn publish(&self, events: &[&DomainEvent]) -> Vec<Rejected> {
+            self.0.lock().unwrap().push(events.iter().map(|event| event.id.clone()).collect());
+            let bad = events.iter().filter(|event| event.id == "bad");
+            bad.map(|event| Rejected { id: event.id.clone(), reason: "bad".to_owned() }).collect()
+        }
+    }
+
+    fn named(id: &str) -> DomainEvent {
+        DomainEvent { id: id.to_owned(), ..event(1) }
+    }
+
+    #[tokio::test]
+    async fn what_several_messages_say_at_once_is_one_call_and_each_hears_of_its_own() {
+        let (bus, [a, b, bad]) = (Calls::default(), ["a", "b", "bad"].map(named));
+        let together = Together::new(&bus, 3);
+        let (first, second) = tokio::join!(together.publish(&[&a, &b]), together.publish(&[&bad]));
+        assert_eq!((first.len(), second.len()), (0, 1));
+        assert_eq!(together.publish(&[&b]).await, []);
+        assert_eq!(*bus.0.lock().unwrap(), [vec!["a", "b", "bad"], vec!["b"]]);
+    }
 
     fn event(bytes: usize) -> DomainEvent {
         DomainEvent { id: String::new(), detail_type: "invoice.paid".to_owned(), detail: "x".repeat(bytes) }
