@@ -1,13 +1,14 @@
 //! Inbox: where the receiver leaves an envelope that the queue does not take. What comes on the queue instead is S3's own
 //! notification of the object, a claim. The port, and its adapter for S3.
 
-use std::future::Future;
+use std::{borrow::Cow, future::Future};
 
 use aws_sdk_s3::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     operation::get_object::GetObjectError,
 };
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 /// The most that an object may hold. A function takes events of 6 MB, and base64 makes eight of six.
@@ -81,13 +82,20 @@ impl Letter {
         match serde_json::from_str::<Notification>(message) {
             Ok(Notification { event: Some(event), .. }) if event == "s3:TestEvent" => Ok(Self::Test),
             Ok(Notification { records: Some(records), .. }) => match <[Record; 1]>::try_from(records) {
-                Ok([Record { s3 }]) => Ok(Self::Claim(Claim { bucket: s3.bucket.name, key: s3.object.key })),
+                Ok([Record { s3 }]) => Ok(Self::Claim(Claim { bucket: s3.bucket.name, key: decode(&s3.object.key)? })),
                 // S3 tells of one object in one message.
                 Err(_) => Err(NotFetched::Permanent("a notification of no object, or of several")),
             },
             _ => Ok(Self::Envelope),
         }
     }
+}
+
+/// An object's key, which S3 tells as a form would: `%2F` may stand for a slash, and `+` for a space.
+fn decode(told: &str) -> Result<String, NotFetched> {
+    let spaced = told.replace('+', " ");
+    let key = percent_decode_str(&spaced).decode_utf8();
+    key.map(Cow::into_owned).map_err(|_| NotFetched::Permanent("the object's key is not text"))
 }
 
 /// An S3 bucket.
@@ -139,6 +147,17 @@ mod tests {
             "s3":{"bucket":{"name":"inbox"},"object":{"key":"webhooks/2026-01-02/d-1","size":7}}}]}"#;
         let claim = Claim { bucket: "inbox".to_owned(), key: "webhooks/2026-01-02/d-1".to_owned() };
         assert_eq!(Letter::read(message), Ok(Letter::Claim(claim)));
+    }
+
+    #[test]
+    fn a_key_is_told_encoded_and_is_decoded() {
+        let told = |key: &str| {
+            Letter::read(&format!(r#"{{"Records":[{{"s3":{{"bucket":{{"name":"b"}},"object":{{"key":"{key}"}}}}}}]}}"#))
+        };
+        let read = |key: &str| Ok(Letter::Claim(Claim { bucket: "b".to_owned(), key: key.to_owned() }));
+        assert_eq!(told("webhooks%2F2026-01-02%2Fd-1"), read("webhooks/2026-01-02/d-1"));
+        assert_eq!(told("red+flower%2B1.jpg"), read("red flower+1.jpg"));
+        assert!(matches!(told("%FF"), Err(NotFetched::Permanent(_))));
     }
 
     #[test]
