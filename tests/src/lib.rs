@@ -2,8 +2,8 @@
 //! and a small language of stories. A story posts bodies, pumps the queue, and looks at what happened.
 //!
 //! In reading order: `story` is the language; `memory` are the ports, which do what AWS documents; `trouble` is what
-//! can happen to them; `fixture` are the bodies in `events/`; `server` is AWS on this machine, for the adapters; `sim` is a
-//! world in which everything happens that can.
+//! can happen to them; `fixture` are the bodies in `events/`; `server` is AWS on this machine, for the adapters, `stub` what
+//! stands between; `process` are the real binaries, `runtime_api` what runs them; `sim` is a world in which everything happens that can.
 //!
 //! **Invariant:** nothing in here but `sim`'s judge decides what is right. That is said in the tests.
 
@@ -17,7 +17,10 @@
 
 pub mod fixture;
 pub mod memory;
+pub mod process;
+pub mod runtime_api;
 pub mod server;
 pub mod sim;
 pub mod story;
+pub mod stub;
 pub mod trouble;
