@@ -2,10 +2,11 @@
 //! and a small language of stories. A story posts bodies, pumps the queue, and looks at what happened.
 //!
 //! In reading order: `story` is the language; `memory` are the ports, which do what AWS documents; `trouble` is what
-//! can happen to them; `fixture` are the bodies in `events/`; `server` is AWS on this machine, for the adapters, `stub` what
-//! stands between; `process` are the real binaries, `runtime_api` what runs them; `sim` is a world in which everything happens that can.
+//! can happen to them; `fixture` are the bodies in `events/`; `server` is AWS on this machine, for the adapters, `cloud` all
+//! that the template makes of it, `stub` what stands between; `process` are the real binaries, `runtime_api` what runs them; `xendit` is what may be told, and what must be known in the end; `sim` is a world in which
+//! everything happens that can; `chaos` kills and freezes the real binaries.
 //!
-//! **Invariant:** nothing in here but `sim`'s judge decides what is right. That is said in the tests.
+//! **Invariant:** nothing in here but the judges of `sim` and `chaos` decides what is right. That is said in the tests.
 
 #![expect(
     clippy::unwrap_used,
@@ -15,6 +16,8 @@
     reason = "this is all test code: a surprise has to end the test"
 )]
 
+pub mod chaos;
+pub mod cloud;
 pub mod fixture;
 pub mod memory;
 pub mod process;
@@ -24,3 +27,4 @@ pub mod sim;
 pub mod story;
 pub mod stub;
 pub mod trouble;
+mod xendit;

@@ -46,6 +46,16 @@ impl Moto {
         })
     }
 
+    /// A server of one's own that does one request at a time.
+    ///
+    /// AWS writes under a condition, and takes a message, as one step. Moto's threads do not: under load they lose
+    /// messages and writes, for which nobody here could be blamed.
+    pub fn one_at_a_time() -> Self {
+        let mut python = Command::new(tool("python"));
+        python.args(["-c", include_str!("one_at_a_time.py")]);
+        Self::start(python)
+    }
+
     fn start(mut program: Command) -> Self {
         // On port 0 it takes a free one and says which.
         let mut process = program
