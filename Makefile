@@ -1,6 +1,6 @@
 # One-word verbs, the same on a laptop and in CI. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test sim sim-power fuzz check docs audit build invoke deploy clean
+.PHONY: help setup run demo test sim sim-power chaos fuzz check docs audit build invoke deploy clean
 .PHONY: bench bench-quick bench-gate bench-accept cost chart
 
 VENV := .venv
@@ -34,6 +34,9 @@ test: setup ## Run all tests
 
 sim: ## Play the simulator: make sim SEEDS=1000; make sim SEED=7 plays one again and shows it
 	@$(CARGO) run --quiet --profile sim --package tests --bin sim -- $(if $(SEED),--seed $(SEED),$(SEEDS))
+
+chaos: setup ## Kill and freeze the real binaries under load: make chaos WEBHOOKS=10000; with SEED=7 the same webhooks again
+	@$(CARGO) run --quiet --package tests --bin chaos -- $(if $(SEED),--seed $(SEED)) $(WEBHOOKS)
 
 sim-power: setup ## Plant known bugs one by one, and show that each is caught (half an hour)
 	@tests/planted/power

@@ -33,12 +33,12 @@ use receiver::{
 };
 use runtime::aws::Patience;
 use serde_json::{Value, json};
-use shared::{
-    envelope::{Delivery, Envelope, Environment},
-    event::Event,
-    observation::Mark,
+use shared::{envelope::Envelope, event::Event, observation::Mark};
+use tests::{
+    fixture::delivery,
+    server::{Moto, config},
+    stub::{Reply, Stub},
 };
-use tests::server::{Moto, Reply, Stub, config};
 
 /// The receiver's own.
 const RECEIVER: Patience = Patience { attempt: Duration::from_secs(1), total: SEND_BUDGET, attempts: 3 };
@@ -48,19 +48,6 @@ const PROCESSOR: Patience =
     Patience { attempt: Duration::from_millis(1_500), total: Duration::from_secs(3), attempts: 3 };
 
 // --- The queue, as the receiver sees it ---
-
-fn delivery() -> Delivery {
-    Delivery {
-        id: "d-1".to_owned(),
-        received_at: "2026-01-02T03:04:05Z".parse().unwrap(),
-        environment: Environment::Test,
-        token: "local".to_owned(),
-        topic: None,
-        webhook_id: None,
-        api_version: None,
-        content_type: None,
-    }
-}
 
 fn envelope(body: &[u8]) -> Envelope {
     Envelope { delivery: delivery(), body: body.to_vec() }

@@ -6,15 +6,32 @@
 #![expect(clippy::unwrap_used, reason = "test code: a surprise has to end the test")]
 
 use std::{
-    io,
+    env, io,
+    process::Command,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use receiver::verify::{Digest, TOKEN_HEADER};
-use serde_json::Value;
+use jiff::{SignedDuration, Timestamp};
+use lambda_http::http::Request;
+use processor::{
+    batch::{Batch, Processor},
+    bus::EventBridge,
+    ledger::dynamo::DynamoLedger,
+    source::SqsSource,
+};
+use receiver::{
+    handler::Receiver,
+    verify::{Arrival, Digest, TOKEN_HEADER},
+};
+use runtime::aws::Patience;
+use serde_json::{Value, json};
+use shared::envelope::{Envelope, Environment};
 use tests::{
     fixture::{self, LOCAL_TOKEN},
+    server::config,
     story::{Posting, Story},
+    stub::{Reply, Stub},
     trouble::{BusMood, InboxMood, LedgerMood, QueueMood, SourceMood},
 };
 use tracing::{Level, subscriber::DefaultGuard};
@@ -206,6 +223,74 @@ fn collect(value: &Value, key: &str, words: &[&str], found: &mut Vec<String>) {
             found.push(text.clone());
         }
         _ => {}
+    }
+}
+
+/// A body as it comes to the processor.
+fn sealed(body: &str) -> String {
+    Envelope { delivery: fixture::delivery(), body: body.as_bytes().to_vec() }.seal()
+}
+
+/// All of a webhook that could be printed by mistake.
+fn everything_secret() -> String {
+    format!("{} {LOCAL_TOKEN}", CANARIES.join(" "))
+}
+
+/// The test below runs this in a process of its own, because a panic hook is a process's, and so is where it logs.
+#[tokio::test]
+#[ignore = "another test starts it"]
+async fn a_process_with_trouble_at_aws_that_panics() {
+    runtime::logs::init().unwrap();
+    let said = json!({ "__type": "Canary", "message": everything_secret() }).to_string();
+    for reply in [Reply::With(400, said), Reply::With(500, everything_secret()), Reply::Reset] {
+        let stub = Stub::start(vec![reply]).await;
+        let patience = Patience { attempt: Duration::from_secs(1), total: Duration::from_secs(1), attempts: 1 };
+        let aws = config(&stub.endpoint, patience).await;
+        let (sqs, s3) = (aws_sdk_sqs::Client::new(&aws), aws_sdk_s3::Client::new(&aws));
+        let receiver = Receiver {
+            tokens: format!("local={}", Digest::of(LOCAL_TOKEN.as_bytes())).parse().unwrap(),
+            queue: receiver::queue::SqsQueue::new(sqs.clone(), stub.endpoint.clone()),
+            inbox: receiver::inbox::S3Inbox::new(&aws, patience, "inbox").unwrap(),
+            environment: Environment::Test,
+        };
+        let request =
+            Request::post("/webhook").header(TOKEN_HEADER, LOCAL_TOKEN).body(body("i-1", "PAID").into_bytes());
+        let arrival = Arrival { id: "d-1".to_owned(), at: Timestamp::now() };
+        assert_eq!(receiver.receive(request.unwrap(), arrival.clone()).await.status(), 503);
+
+        let processor = Processor {
+            inbox: processor::inbox::S3Inbox::new(s3, "inbox".to_owned()),
+            ledger: DynamoLedger::new(aws_sdk_dynamodb::Client::new(&aws), "ledger".to_owned()),
+            bus: EventBridge::new(aws_sdk_eventbridge::Client::new(&aws), "bus".to_owned()),
+            source: SqsSource::new(sqs, stub.endpoint.clone(), stub.endpoint.clone()),
+            environment: Environment::Test,
+            clock: Timestamp::now,
+        };
+        let records =
+            [sealed(&body("i-1", "PAID")), everything_secret()].map(|body| json!({ "messageId": "m-1", "body": body }));
+        let batch: Batch = serde_json::from_value(json!({ "Records": records })).unwrap();
+        let deadline = Timestamp::now() + SignedDuration::from_secs(30);
+        assert_eq!(processor.process(batch, deadline).await.unwrap().failures().count(), 2);
+    }
+    let _ = tokio::spawn(async { panic!("{}", everything_secret()) }).await;
+    let _ =
+        tokio::spawn(async { everything_secret().parse::<Environment>().map_err(|_| everything_secret()).unwrap() })
+            .await;
+}
+
+#[test]
+fn neither_a_panic_nor_trouble_at_aws_prints_anything_of_a_webhook() {
+    let mut process = Command::new(env::current_exe().unwrap());
+    process.args(["--exact", "a_process_with_trouble_at_aws_that_panics", "--ignored", "--nocapture"]);
+    let output = process.env("LOG_LEVEL", "trace").env("RUST_BACKTRACE", "full").output().unwrap();
+    let written = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{written}");
+    for secret in CANARIES.into_iter().chain([LOCAL_TOKEN]) {
+        assert!(!written.contains(secret), "{secret} is in {written}");
+    }
+    assert_eq!(written.matches("a bug in this program: it panicked").count(), 2, "{written}");
+    for outcome in ["not_stored", "retry", "not_parked"] {
+        assert!(written.contains(&format!(r#""outcome":"{outcome}""#)), "it never came to {outcome}: {written}");
     }
 }
 

@@ -2,98 +2,20 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a surprise has to end the test")]
 
-use std::{
-    env,
-    io::Read,
-    path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::OnceLock,
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
 use runtime::aws::Patience;
 use serde_json::Value;
 use tests::{
     fixture::{self, LOCAL_TOKEN},
-    server::{Moto, Reply, RuntimeApi, Stub, config},
+    process::{Function, TOKENS, lambda},
+    runtime_api::{Answer, RuntimeApi},
+    server::{Moto, config},
+    stub::{Reply, Stub},
 };
 
 const PATIENCE: Patience = Patience { attempt: Duration::from_secs(5), total: Duration::from_secs(10), attempts: 1 };
-
-/// The digest of the local token.
-const TOKENS: &str = "local=6b6f7ba2da608e751eb7e8a572d296b42956650139724808744fb32fa76f2709";
-
-/// A binary of this workspace, built as it is.
-fn binary(name: &str) -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let folder = BUILT.get_or_init(|| {
-        // This test lies in `<target>/<profile>/deps`.
-        let deps = env::current_exe().unwrap().parent().unwrap().to_owned();
-        let profile = deps.parent().unwrap();
-        let mut build = Command::new(env!("CARGO"));
-        // With this package, so that its features are on and nothing has to be built a second time without them.
-        build.args(["build", "--quiet", "--package=tests", "--package=receiver", "--package=processor"]);
-        build.arg("--target-dir").arg(profile.parent().unwrap());
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        // What cargo tells a test of its package would make build scripts run again, and half of everything with them.
-        let of_this_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-        for name in env::vars().map(|(name, _)| name).filter(|name| of_this_package(name)) {
-            build.env_remove(name);
-        }
-        let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
-        assert!(status.success(), "the functions do not build");
-        profile.to_owned()
-    });
-    folder.join(name)
-}
-
-/// A function's process, which ends with the test.
-struct Function {
-    process: Child,
-}
-
-impl Function {
-    /// Starts a binary with these variables and no others.
-    fn start(name: &str, variables: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(binary(name));
-        command.env_clear().envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self { process: command.spawn().unwrap() }
-    }
-
-    /// Waits for it to end by itself. Its status and all that it wrote.
-    fn end(mut self, within: Duration) -> (ExitStatus, String) {
-        let start = Instant::now();
-        let status = loop {
-            if let Some(status) = self.process.try_wait().unwrap() {
-                break status;
-            }
-            assert!(start.elapsed() < within, "it is still running: {}", self.written());
-            thread::sleep(Duration::from_millis(10));
-        };
-        (status, self.written())
-    }
-
-    /// All that it has written, after it was ended.
-    fn written(&mut self) -> String {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let mut text = String::new();
-        self.process.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-        self.process.stderr.take().unwrap().read_to_string(&mut text).unwrap();
-        text
-    }
-}
-
-impl Drop for Function {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// The one line of a function that does not start.
 fn refusal(name: &str, variables: &[(&str, &str)]) -> String {
@@ -170,24 +92,6 @@ fn a_function_does_not_start_in_an_environment_or_at_a_level_that_is_none() {
     }
 }
 
-/// What Lambda gives every function, on this machine.
-fn lambda<'a>(runtime: &'a str, aws: &'a str) -> Vec<(&'a str, &'a str)> {
-    vec![
-        ("AWS_LAMBDA_RUNTIME_API", runtime),
-        ("AWS_LAMBDA_FUNCTION_NAME", "f"),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", "g"),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", "s"),
-        ("AWS_REGION", "ap-southeast-1"),
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "canary-secret-key"),
-        ("AWS_ENDPOINT_URL", aws),
-        ("LOG_LEVEL", "trace"),
-        ("ENVIRONMENT", "test"),
-    ]
-}
-
 /// Nothing of the webhook, the token or the credentials, even at the most talkative level.
 fn assert_discreet(written: &str) {
     for secret in
@@ -206,7 +110,7 @@ async fn the_receiver_stores_a_webhook_and_answers_the_runtime() {
     let mut variables = lambda(&runtime.address, &moto.endpoint);
     variables.extend([("CALLBACK_TOKENS", TOKENS), ("QUEUE_URL", &url), ("INBOX_BUCKET", "inbox")]);
     let mut function = Function::start("receiver", &variables);
-    let (to, answer) = runtime.answer().await;
+    let Answer { to, body: answer, .. } = runtime.answer().await;
     let written = function.written();
     assert_eq!(to, "response", "{answer} {written}");
     let answer: Value = serde_json::from_str(&answer).unwrap();
@@ -247,7 +151,7 @@ async fn the_processor_applies_a_batch_and_answers_the_runtime() {
         ("DLQ_URL", &url),
     ]);
     let mut function = Function::start("processor", &variables);
-    let (to, answer) = runtime.answer().await;
+    let Answer { to, body: answer, .. } = runtime.answer().await;
     let written = function.written();
     assert_eq!((to.as_str(), answer.as_str()), ("response", r#"{"batchItemFailures":[]}"#), "{written}");
     assert_eq!(dynamo.scan().table_name("started-processor").send().await.unwrap().items().len(), 2);
@@ -271,25 +175,26 @@ async fn a_batch_that_no_answer_can_name_is_an_error_and_not_a_success() {
             ("DLQ_URL", "http://d"),
         ]);
         let _function = Function::start("processor", &variables);
-        let (to, answer) = runtime.answer().await;
+        let Answer { to, body: answer, .. } = runtime.answer().await;
         assert_eq!(to, "error", "{answer}");
     }
 }
 
+/// It must not try again and again either: each try would be billed, and none could help.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_whose_runtime_api_is_gone_ends() {
-    for replies in [vec![Reply::Reset], vec![Reply::With(500, String::new())]] {
-        let stub = Stub::start(replies.clone()).await;
-        let address = stub.endpoint.strip_prefix("http://").unwrap();
-        let mut variables = lambda(address, "http://127.0.0.1:9");
-        variables.extend([
-            ("INBOX_BUCKET", "inbox"),
-            ("LEDGER_TABLE", "t"),
-            ("BUS_NAME", "b"),
-            ("QUEUE_URL", "http://q"),
-            ("DLQ_URL", "http://d"),
-        ]);
-        let (status, written) = Function::start("processor", &variables).end(Duration::from_secs(10));
-        assert!(!status.success(), "{replies:?}: {written}");
+    for (function, settings) in [("receiver", &RECEIVER[..]), ("processor", &PROCESSOR)] {
+        for reply in [Reply::Reset, Reply::With(500, String::new()), Reply::Once(503, String::new())] {
+            let stub = Stub::start(vec![reply.clone()]).await;
+            let mut variables = lambda(stub.endpoint.strip_prefix("http://").unwrap(), "http://127.0.0.1:9");
+            variables.extend(settings);
+            let (status, written) = Function::start(function, &variables).end(Duration::from_secs(10));
+            assert!(!status.success(), "{function}, {reply:?}: {written}");
+            assert!(stub.connections() < 10, "{function}, {reply:?}: {} tries", stub.connections());
+        }
+        let mut variables = lambda("127.0.0.1:9", "http://127.0.0.1:9");
+        variables.extend(settings);
+        let (status, written) = Function::start(function, &variables).end(Duration::from_secs(10));
+        assert!(!status.success(), "{function}: {written}");
     }
 }

@@ -1,11 +1,37 @@
-//! Poller: how Lambda's SQS event source reads what a function answers, as AWS documents partial batch responses with
-//! `ReportBatchItemFailures` on. The local stack, the stories and the simulation all read answers with this.
+//! Poller: how Lambda's SQS event source hands messages to a function, and how it reads what the function answers, as AWS
+//! documents partial batch responses with `ReportBatchItemFailures` on. Whatever plays Lambda here reads answers with this.
 //!
 //! **Invariant:** a model of AWS and of nothing else. It knows neither of the two functions.
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use aws_sdk_sqs::types::Message;
+use serde_json::{Value, json};
+
+/// The event that a function gets for a batch of messages.
+pub fn event(messages: &[Message]) -> String {
+    json!({ "Records": messages.iter().map(record).collect::<Vec<_>>() }).to_string()
+}
+
+fn record(message: &Message) -> Value {
+    let attributes: serde_json::Map<_, _> = message
+        .attributes()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_str().into()))
+        .collect();
+    json!({
+        "messageId": message.message_id(),
+        "receiptHandle": message.receipt_handle(),
+        "body": message.body(),
+        "attributes": attributes,
+        "messageAttributes": {},
+        "md5OfBody": message.md5_of_body(),
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:ap-southeast-1:123456789012:xendit-hooks-webhooks",
+        "awsRegion": "ap-southeast-1",
+    })
+}
 
 /// Which messages of a batch come again, by the bytes that the function returned. All others are deleted.
 ///

@@ -1,9 +1,14 @@
-//! Fixtures: the files in `events/`.
+//! Fixtures: the files in `events/`, and what is made of them.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use receiver::verify::TOKEN_HEADER;
+use serde_json::Value;
+use shared::envelope::{Delivery, Environment};
 
 /// The token that the files in `events/` carry. It opens nothing but a laptop.
 pub const LOCAL_TOKEN: &str = "xendit-hooks-local-token-0123456789";
@@ -17,6 +22,31 @@ pub fn events() -> PathBuf {
 pub fn event(name: &str) -> String {
     let path = events().join(name);
     fs::read_to_string(&path).unwrap_or_else(|reason| panic!("events/{name}: {reason}"))
+}
+
+/// What is known of a delivery at the very least.
+pub fn delivery() -> Delivery {
+    Delivery {
+        id: "d-1".to_owned(),
+        received_at: "2026-01-02T03:04:05Z".parse().unwrap(),
+        environment: Environment::Test,
+        token: "local".to_owned(),
+        topic: None,
+        webhook_id: None,
+        api_version: None,
+        content_type: None,
+    }
+}
+
+/// The event that API Gateway makes of a request with a token and a body, which it encodes unless it is text.
+pub fn api_event(token: &str, body: &[u8]) -> String {
+    let mut event: Value = serde_json::from_str(&event("api-token-right.json")).unwrap();
+    let text = str::from_utf8(body).ok();
+    event["rawPath"] = "/webhook".into();
+    event["headers"][TOKEN_HEADER] = token.into();
+    event["isBase64Encoded"] = text.is_none().into();
+    event["body"] = text.map_or_else(|| BASE64.encode(body), str::to_owned).into();
+    event.to_string()
 }
 
 /// A body in `events/webhooks/`.

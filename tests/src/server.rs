@@ -1,26 +1,20 @@
-//! Servers: AWS on this machine, played by moto's server, and a server that answers as it is told.
+//! Server: AWS on this machine, played by moto's server.
 
 use std::{
     env,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, Weak},
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use aws_config::{Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use runtime::aws::{Patience, connect};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
-    task::JoinHandle,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
 };
 
 /// The configuration that the functions use, pointed at a server on this machine.
@@ -58,14 +52,27 @@ impl Moto {
 
     /// A server for one test, which changes how it works.
     pub fn alone() -> Self {
-        let program = program();
+        Self::start(Command::new(tool("moto_server")))
+    }
+
+    /// A server of one's own that does one request at a time.
+    ///
+    /// AWS writes under a condition, and takes a message, as one step. Moto's threads do not: under load they lose
+    /// messages and writes, for which nobody here could be blamed.
+    pub fn one_at_a_time() -> Self {
+        let mut python = Command::new(tool("python"));
+        python.args(["-c", include_str!("one_at_a_time.py")]);
+        Self::start(python)
+    }
+
+    fn start(mut program: Command) -> Self {
         // On port 0 it takes a free one and says which.
-        let mut process = Command::new(&program)
+        let mut process = program
             .args(["-H", "127.0.0.1", "-p", "0"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|reason| panic!("{}: {reason}; run `make setup` first", program.display()));
+            .unwrap_or_else(|reason| panic!("{program:?}: {reason}; run `make setup` first"));
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
         let endpoint = lines.find_map(|line| line.split_once("Running on ").map(|(_, url)| url.trim().to_owned()));
         // It logs every request, and stops when nobody reads.
@@ -98,7 +105,8 @@ impl Drop for Moto {
     }
 }
 
-fn program() -> PathBuf {
+/// A program that `make setup` installs, beside moto's server.
+pub(crate) fn tool(name: &str) -> PathBuf {
     let program = env::var_os("MOTO_SERVER")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/moto_server"), PathBuf::from);
     assert!(
@@ -106,172 +114,5 @@ fn program() -> PathBuf {
         "there is no moto server at {}: run `make setup`, which installs it, or say in MOTO_SERVER where it is",
         program.display()
     );
-    program
-}
-
-/// What a stub does with a connection.
-#[derive(Clone, Debug)]
-pub enum Reply {
-    /// It reads the request and never answers.
-    Never,
-    /// It reads the request and resets the connection.
-    Reset,
-    /// It answers with a status and a body.
-    With(u16, String),
-    /// It answers with a status and a body, and closes the connection.
-    Once(u16, String),
-    /// It answers, and resets the connection when the next request comes over it.
-    ThenReset(String),
-}
-
-/// A server that answers as it is told: each connection gets the next reply, and further ones the last again.
-pub struct Stub {
-    /// Where it listens.
-    pub endpoint: String,
-    connections: Arc<AtomicUsize>,
-    task: JoinHandle<()>,
-}
-
-impl Stub {
-    /// Starts a server.
-    pub async fn start(replies: Vec<Reply>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let connections = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&connections);
-        let task = tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let index = count.fetch_add(1, Ordering::SeqCst).min(replies.len() - 1);
-                tokio::spawn(serve(stream, replies[index].clone()));
-            }
-        });
-        Self { endpoint, connections, task }
-    }
-
-    /// How many connections there have been.
-    pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Stub {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn serve(mut stream: TcpStream, reply: Reply) {
-    while read_request(&mut stream).await.is_some() {
-        match &reply {
-            Reply::Never => std::future::pending().await,
-            Reply::Reset => return reset(stream),
-            Reply::With(status, body) => answer(&mut stream, *status, body).await,
-            Reply::Once(status, body) => return answer(&mut stream, *status, body).await,
-            Reply::ThenReset(body) => {
-                answer(&mut stream, 200, body).await;
-                read_request(&mut stream).await;
-                return reset(stream);
-            }
-        }
-    }
-}
-
-/// Reads one request: its first line and its body. `None`: the connection has ended.
-async fn read_request(stream: &mut TcpStream) -> Option<(String, String)> {
-    let mut request = Vec::new();
-    let mut piece = [0; 4096];
-    loop {
-        let text = String::from_utf8_lossy(&request);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let lower = head.to_lowercase();
-            let length = lower.lines().find_map(|line| line.strip_prefix("content-length:")).unwrap_or("0");
-            if body.len() >= length.trim().parse().unwrap() {
-                return Some((head.lines().next().unwrap().to_owned(), body.to_owned()));
-            }
-        }
-        match stream.read(&mut piece).await {
-            Ok(0) | Err(_) => return None,
-            Ok(read) => request.extend_from_slice(&piece[..read]),
-        }
-    }
-}
-
-async fn answer(stream: &mut TcpStream, status: u16, body: &str) {
-    let head = format!(
-        "HTTP/1.1 {status} Status\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
-}
-
-/// Closes a connection so that the other side gets a reset and not an end.
-fn reset(stream: TcpStream) {
-    let _ = stream.set_zero_linger();
-    drop(stream);
-}
-
-/// Lambda's side of the runtime API, with one event to hand out.
-pub struct RuntimeApi {
-    /// Host and port, as `AWS_LAMBDA_RUNTIME_API` wants them.
-    pub address: String,
-    answers: mpsc::UnboundedReceiver<(String, String)>,
-    task: JoinHandle<()>,
-}
-
-impl RuntimeApi {
-    /// Starts it.
-    pub async fn start(event: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (sender, answers) = mpsc::unbounded_channel();
-        let event = Arc::new(Mutex::new(Some(event)));
-        let task = tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(run(stream, Arc::clone(&event), sender.clone()));
-            }
-        });
-        Self { address, answers, task }
-    }
-
-    /// What the function did with the event: the last part of the path it posted to, and what it posted.
-    pub async fn answer(&mut self) -> (String, String) {
-        let answer = tokio::time::timeout(Duration::from_secs(20), self.answers.recv()).await;
-        answer.expect("the function answers").unwrap()
-    }
-}
-
-impl Drop for RuntimeApi {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn run(
-    mut stream: TcpStream,
-    event: Arc<Mutex<Option<String>>>,
-    answers: mpsc::UnboundedSender<(String, String)>,
-) {
-    while let Some((line, body)) = read_request(&mut stream).await {
-        let path = line.split(' ').nth(1).unwrap();
-        if path.ends_with("/invocation/next") {
-            let next = event.lock().unwrap().take();
-            let Some(event) = next else { return std::future::pending().await };
-            let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_secs(30);
-            let head = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-                 lambda-runtime-aws-request-id: 8476a536-e9f4-11e8-9739-2dfe598c3fcd\r\n\
-                 lambda-runtime-deadline-ms: {}\r\n\
-                 lambda-runtime-invoked-function-arn: arn:aws:lambda:ap-southeast-1:123456789012:function:f\r\n\
-                 lambda-runtime-trace-id: Root=1-69573385-0123456789abcdef01234567\r\n\r\n",
-                event.len(),
-                deadline.as_millis()
-            );
-            stream.write_all(format!("{head}{event}").as_bytes()).await.unwrap();
-        } else {
-            let _ = answers.send((path.rsplit('/').next().unwrap().to_owned(), body));
-            answer(&mut stream, 202, "{}").await;
-        }
-    }
+    program.with_file_name(name)
 }

@@ -1,9 +1,8 @@
 //! Sim: the real cores of both functions in a world of their own: one seed, one thread, virtual time, and a fault
 //! wherever there can be one. The same seed does the same again, to the last line of its timeline.
 //!
-//! In reading order: `plan` is what a seed will do; `xendit` what is told, and what must be known in the end; `world`
-//! the clock, chance, and all that AWS holds; `wires` the functions' ports; `lambda` what runs them; `judge` what must
-//! be true all along.
+//! In reading order: `plan` is what a seed will do; `world` the clock, chance, and all that AWS holds; `wires` the
+//! functions' ports; `lambda` what runs them; `judge` what must be true all along.
 //!
 //! A story has four acts. Things fail; then they stop failing, and everything drains in bounded time; then people do
 //! what the runbook says, once and once more; and after sixty days everything is sent again, and nothing is new.
@@ -13,7 +12,6 @@ mod lambda;
 mod plan;
 mod wires;
 mod world;
-mod xendit;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -30,6 +28,7 @@ use self::{
     plan::Plan,
     world::World,
 };
+use crate::xendit;
 
 /// The waits between Xendit's attempts.
 const LADDER: [SignedDuration; 6] = [

@@ -3,8 +3,6 @@
 //! It takes messages off the queue, invokes the processor with them, reads the bytes that come back, and deletes what
 //! was not reported as failed. Failed messages stay, and come again when their visibility timeout ends.
 
-use aws_sdk_sqs::types::Message;
-use serde_json::{Value, json};
 use shared::envelope::Envelope;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -29,8 +27,8 @@ impl Poller {
             if messages.is_empty() {
                 continue;
             }
-            let event = json!({ "Records": messages.iter().map(record).collect::<Vec<_>>() });
-            let answer = gateway::invoke(self.functions.invocations("processor"), event.to_string()).await;
+            let event = poller::event(&messages);
+            let answer = gateway::invoke(self.functions.invocations("processor"), event).await;
             let ids: Vec<_> = messages.iter().map(|message| message.message_id().unwrap_or_default()).collect();
             let again = poller::come_again(&ids, answer.as_deref().ok());
             for message in messages.iter().filter(|message| !again.contains(message.message_id().unwrap_or_default())) {
@@ -42,24 +40,4 @@ impl Poller {
             }
         }
     }
-}
-
-fn record(message: &Message) -> Value {
-    let attributes: serde_json::Map<_, _> = message
-        .attributes()
-        .into_iter()
-        .flatten()
-        .map(|(name, value)| (name.as_str().to_owned(), value.as_str().into()))
-        .collect();
-    json!({
-        "messageId": message.message_id(),
-        "receiptHandle": message.receipt_handle(),
-        "body": message.body(),
-        "attributes": attributes,
-        "messageAttributes": {},
-        "md5OfBody": message.md5_of_body(),
-        "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:ap-southeast-1:123456789012:xendit-hooks-webhooks",
-        "awsRegion": "ap-southeast-1",
-    })
 }

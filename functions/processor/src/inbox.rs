@@ -1,13 +1,14 @@
 //! Inbox: where the receiver leaves an envelope that the queue does not take. What comes on the queue instead is S3's own
 //! notification of the object, a claim. The port, and its adapter for S3.
 
-use std::future::Future;
+use std::{borrow::Cow, future::Future};
 
 use aws_sdk_s3::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     operation::get_object::GetObjectError,
 };
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -81,9 +82,15 @@ impl Letter {
 impl Claim {
     /// What one record of a notification tells of.
     fn of(record: &Value) -> Option<Self> {
-        let text = |path: &str| record.pointer(path)?.as_str().map(str::to_owned);
-        Some(Self { bucket: text("/s3/bucket/name")?, key: text("/s3/object/key")? })
+        let text = |path: &str| record.pointer(path)?.as_str();
+        Some(Self { bucket: text("/s3/bucket/name")?.to_owned(), key: decode(text("/s3/object/key")?)? })
     }
+}
+
+/// An object's key, which S3 tells as a form would: `%2F` may stand for a slash, and `+` for a space.
+fn decode(told: &str) -> Option<String> {
+    let spaced = told.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(Cow::into_owned)
 }
 
 /// An S3 bucket.
@@ -135,6 +142,17 @@ mod tests {
             "s3":{"bucket":{"name":"inbox"},"object":{"key":"webhooks/2026-01-02/d-1","size":7}}}]}"#;
         let claim = Claim { bucket: "inbox".to_owned(), key: "webhooks/2026-01-02/d-1".to_owned() };
         assert_eq!(Letter::read(message), Ok(Letter::Claim(claim)));
+    }
+
+    #[test]
+    fn a_key_is_told_encoded_and_is_decoded() {
+        let told = |key: &str| {
+            Letter::read(&format!(r#"{{"Records":[{{"s3":{{"bucket":{{"name":"b"}},"object":{{"key":"{key}"}}}}}}]}}"#))
+        };
+        let read = |key: &str| Ok(Letter::Claim(Claim { bucket: "b".to_owned(), key: key.to_owned() }));
+        assert_eq!(told("webhooks%2F2026-01-02%2Fd-1"), read("webhooks/2026-01-02/d-1"));
+        assert_eq!(told("red+flower%2B1.jpg"), read("red flower+1.jpg"));
+        assert!(matches!(told("%FF"), Err(NotFetched::Permanent(_))));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use processor::{domain_event::DomainEvent, ledger::item::Item};
 
-use super::xendit::{Fact, Truth};
+use crate::xendit::{Fact, Truth};
 
 /// Everything that has to add up.
 #[derive(Default)]

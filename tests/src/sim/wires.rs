@@ -30,8 +30,8 @@ use tokio::sync::Notify;
 use super::{
     plan::{Fault, Service},
     world::{Letter, Object, State, World},
-    xendit::TOO_LARGE,
 };
+use crate::xendit::TOO_LARGE;
 
 /// One running copy of a function.
 pub(super) struct Sandbox {

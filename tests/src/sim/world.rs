@@ -16,6 +16,7 @@ use super::{
     judge::Judge,
     plan::{Fault, Plan, Service},
 };
+use crate::xendit::Fact;
 
 /// When every simulation begins.
 pub(super) const START: &str = "2026-01-02T03:04:05Z";
@@ -231,7 +232,7 @@ impl State {
     /// Whether the code has a bug that a subject brings out.
     pub(super) fn is_tripped_by(&self, key: &str, nature: &str) -> bool {
         let fault = if nature == "poison" { Fault::Panicked } else { Fault::KilledByMessage };
-        self.is_troubled() && self.plan.odds.contains_key(&fault) && super::xendit::Fact::nature(key) == Some(nature)
+        self.is_troubled() && self.plan.odds.contains_key(&fault) && Fact::nature(key) == Some(nature)
     }
 
     /// A number that nobody else has.

@@ -9,7 +9,7 @@ use processor::ledger::state::State;
 
 /// What a subject is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// `pending`, `expired`, `paid`, `settled`: the later one wins, whenever it is told.
     Invoice,
     /// Captures that add up.
@@ -26,11 +26,11 @@ pub(super) enum Kind {
 
 /// What one webhook says.
 #[derive(Clone, Debug)]
-pub(super) struct Fact {
+pub(crate) struct Fact {
     /// Which subject it is about.
-    pub(super) subject: usize,
+    pub(crate) subject: usize,
     /// The subject's key in the ledger, where it can be said beforehand.
-    pub(super) key: Option<String>,
+    pub(crate) key: Option<String>,
     kind: Kind,
     /// Of two facts about one subject the greater is what counts.
     order: i64,
@@ -44,7 +44,7 @@ pub(super) struct Fact {
 
 /// What must be known of a subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Truth {
+pub(crate) struct Truth {
     order: i64,
     stage: String,
     paid: BTreeSet<String>,
@@ -52,10 +52,10 @@ pub(super) struct Truth {
 }
 
 /// A body that one message cannot hold. Far below SQS's limit, because seeds are many.
-pub(super) const TOO_LARGE: usize = 2_000;
+pub(crate) const TOO_LARGE: usize = 2_000;
 
 /// Draws everything that Xendit will have to tell.
-pub(super) fn facts(dice: &mut Rng, subjects: usize, start: Timestamp) -> Vec<Fact> {
+pub(crate) fn facts(dice: &mut Rng, subjects: usize, start: Timestamp) -> Vec<Fact> {
     let mut facts = Vec::new();
     for subject in 0..subjects {
         let kinds =
@@ -131,7 +131,7 @@ impl Kind {
 
 impl Fact {
     /// The body, as it is sent at a moment. The newer products set `created` anew for each attempt.
-    pub(super) fn body(&self, sent_at: Timestamp) -> String {
+    pub(crate) fn body(&self, sent_at: Timestamp) -> String {
         let Self { id, happened_at, .. } = self;
         let filler = if self.large { "x".repeat(TOO_LARGE) } else { String::new() };
         let status = self.stage.to_uppercase();
@@ -204,7 +204,7 @@ impl Fact {
     }
 
     /// A state of this fact's subject, in the words of this file.
-    pub(super) fn read(&self, state: &State) -> Truth {
+    pub(crate) fn read(&self, state: &State) -> Truth {
         let amounts = |set: &BTreeSet<shared::money::Money>| set.iter().map(ToString::to_string).collect();
         let paid = if matches!(self.kind, Kind::Invoice) { amounts(&state.paid) } else { BTreeSet::new() };
         Truth {
@@ -216,19 +216,19 @@ impl Fact {
     }
 
     /// Whether there is nothing in it that a ledger could keep.
-    pub(super) fn is_unreadable(&self) -> bool {
+    pub(crate) fn is_unreadable(&self) -> bool {
         self.kind == Kind::Unreadable
     }
 
     /// Whether the code trips over this subject as long as it has its bug.
-    pub(super) fn nature(key: &str) -> Option<&'static str> {
+    pub(crate) fn nature(key: &str) -> Option<&'static str> {
         ["poison", "killer"].into_iter().find(|nature| key.contains(nature))
     }
 }
 
 impl Truth {
     /// What is known when several facts about one subject were heard, in whatever order.
-    pub(super) fn of<'a>(facts: impl Iterator<Item = &'a Fact> + Clone) -> Self {
+    pub(crate) fn of<'a>(facts: impl Iterator<Item = &'a Fact> + Clone) -> Self {
         let mut truth = Self { order: i64::MIN, ..Self::default() };
         for alone in facts.map(Fact::alone) {
             match alone.order.cmp(&truth.order) {
@@ -246,7 +246,7 @@ impl Truth {
     }
 
     /// Whether this knows what a fact says, or something newer.
-    pub(super) fn covers(&self, fact: &Fact) -> bool {
+    pub(crate) fn covers(&self, fact: &Fact) -> bool {
         let alone = fact.alone();
         let newer = self.order > alone.order;
         (newer || (self.order == alone.order && self.stage == alone.stage && self.paid.is_superset(&alone.paid)))
@@ -257,7 +257,7 @@ impl Truth {
     }
 
     /// Whether this is at least as far as an earlier state, which is all that a state may become.
-    pub(super) fn is_no_step_back_from(&self, earlier: &Self) -> bool {
+    pub(crate) fn is_no_step_back_from(&self, earlier: &Self) -> bool {
         self.order >= earlier.order
             && (self.order > earlier.order || self.paid.is_superset(&earlier.paid))
             && earlier
@@ -267,12 +267,12 @@ impl Truth {
     }
 
     /// Whether one fact was told with different amounts.
-    pub(super) fn is_conflicting(&self) -> bool {
+    pub(crate) fn is_conflicting(&self) -> bool {
         self.paid.len() > 1 || self.captures.values().any(|amounts| amounts.len() > 1)
     }
 
     /// Kind and phase.
-    pub(super) fn stage(&self) -> &str {
+    pub(crate) fn stage(&self) -> &str {
         &self.stage
     }
 }

@@ -1,0 +1,153 @@
+//! Cloud: AWS on this machine, made from `template.yaml` as the local stack makes it.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName, QueueAttributeName};
+use processor::ledger::item::Item;
+use runtime::aws::Patience;
+
+use crate::{
+    process::lambda,
+    server::{Moto, config, tool},
+};
+
+/// Moto is one process for everybody.
+const PATIENCE: Patience = Patience { attempt: Duration::from_secs(30), total: Duration::from_mins(2), attempts: 3 };
+
+/// What there is, by the names that `stack.py` gives it.
+pub struct Cloud {
+    moto: Moto,
+    names: HashMap<String, String>,
+    sqs: aws_sdk_sqs::Client,
+    dynamodb: aws_sdk_dynamodb::Client,
+    s3: aws_sdk_s3::Client,
+    /// Where the functions may write.
+    pub logs: PathBuf,
+}
+
+impl Cloud {
+    /// Starts it, with a queue that hands out again what is not deleted within a time.
+    pub async fn start(visibility: Duration) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let moto = Moto::one_at_a_time();
+        let stack = Command::new(tool("python"))
+            .args(["cli/src/dev/stack.py", "template.yaml", &moto.endpoint])
+            .current_dir(&root)
+            .envs([
+                ("AWS_DEFAULT_REGION", "ap-southeast-1"),
+                ("AWS_ACCESS_KEY_ID", "t"),
+                ("AWS_SECRET_ACCESS_KEY", "t"),
+            ])
+            .output()
+            .unwrap();
+        assert!(stack.status.success(), "{}", String::from_utf8_lossy(&stack.stderr));
+        let names: HashMap<String, String> = serde_json::from_slice(&stack.stdout).unwrap();
+        let aws = config(&moto.endpoint, PATIENCE).await;
+        let sqs = aws_sdk_sqs::Client::new(&aws);
+        let seconds = visibility.as_secs().to_string();
+        let queue = sqs.set_queue_attributes().queue_url(&names["queue_url"]);
+        queue.attributes(QueueAttributeName::VisibilityTimeout, seconds).send().await.unwrap();
+        let logs = root.join(".run").join(format!("chaos-{}", std::process::id()));
+        fs::create_dir_all(&logs).unwrap();
+        let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
+        let s3 = aws_sdk_s3::config::Builder::from(&aws).force_path_style(true).build();
+        Self { moto, names, sqs, dynamodb, s3: aws_sdk_s3::Client::from_conf(s3), logs }
+    }
+
+    /// The inbox, as the processor sees it.
+    pub fn inbox(&self) -> processor::inbox::S3Inbox {
+        processor::inbox::S3Inbox::new(self.s3.clone(), self.names["inbox"].clone())
+    }
+
+    /// What the functions are given.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let settings = [
+            ("QUEUE_URL", "queue_url"),
+            ("DLQ_URL", "dlq_url"),
+            ("INBOX_BUCKET", "inbox"),
+            ("LEDGER_TABLE", "table"),
+            ("BUS_NAME", "bus"),
+        ];
+        let settings = settings.map(|(setting, name)| (setting, self.names[name].as_str()));
+        let all = lambda("", &self.moto.endpoint).into_iter().chain(settings);
+        all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// Takes up to ten messages off a queue.
+    pub async fn receive(&self, queue: &str) -> Vec<Message> {
+        let call = self.sqs.receive_message().queue_url(&self.names[queue]).max_number_of_messages(10);
+        let call = call.message_system_attribute_names(MessageSystemAttributeName::All);
+        call.send().await.unwrap().messages.unwrap_or_default()
+    }
+
+    /// Deletes messages of a queue.
+    pub async fn delete(&self, queue: &str, messages: impl Iterator<Item = &Message>) {
+        let entry = |(n, message): (usize, &Message)| {
+            let entry = DeleteMessageBatchRequestEntry::builder().id(n.to_string());
+            entry.receipt_handle(message.receipt_handle().unwrap()).build().unwrap()
+        };
+        let entries: Vec<_> = messages.enumerate().map(entry).collect();
+        if !entries.is_empty() {
+            let call = self.sqs.delete_message_batch().queue_url(&self.names[queue]).set_entries(Some(entries));
+            call.send().await.unwrap();
+        }
+    }
+
+    /// Lets messages be handed out again soon.
+    pub async fn show(&self, queue: &str, messages: &[&Message]) {
+        for message in messages {
+            let call = self.sqs.change_message_visibility().queue_url(&self.names[queue]).visibility_timeout(1);
+            // Another run may have ended it.
+            let _ = call.receipt_handle(message.receipt_handle().unwrap()).send().await;
+        }
+    }
+
+    /// Takes all that is on a queue, for good.
+    pub async fn take_all(&self, queue: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        loop {
+            let messages = self.receive(queue).await;
+            if messages.is_empty() {
+                return all;
+            }
+            self.delete(queue, messages.iter()).await;
+            all.extend(messages.into_iter().filter_map(|message| message.body));
+        }
+    }
+
+    /// Puts a message on a queue.
+    pub async fn send(&self, queue: &str, message: &str) {
+        self.sqs.send_message().queue_url(&self.names[queue]).message_body(message).send().await.unwrap();
+    }
+
+    /// How many messages a queue holds, those that are being worked on included.
+    pub async fn depth(&self, queue: &str) -> usize {
+        let waiting = QueueAttributeName::ApproximateNumberOfMessages;
+        self.count(queue, &[waiting, QueueAttributeName::ApproximateNumberOfMessagesNotVisible]).await
+    }
+
+    /// How many of them could be taken now.
+    pub async fn waiting(&self, queue: &str) -> usize {
+        self.count(queue, &[QueueAttributeName::ApproximateNumberOfMessages]).await
+    }
+
+    /// Adds up counts, all of one moment.
+    async fn count(&self, queue: &str, which: &[QueueAttributeName]) -> usize {
+        let call = self.sqs.get_queue_attributes().queue_url(&self.names[queue]);
+        let answer = call.set_attribute_names(Some(which.to_vec())).send().await.unwrap();
+        answer.attributes.unwrap().values().map(|count| count.parse::<usize>().unwrap()).sum()
+    }
+
+    /// The whole ledger.
+    pub async fn items(&self) -> Vec<Item> {
+        let pages = self.dynamodb.scan().table_name(&self.names["table"]).into_paginator().items().send();
+        let items = pages.collect::<Result<Vec<_>, _>>().await.unwrap();
+        items.into_iter().map(|item| serde_dynamo::aws_sdk_dynamodb_1::from_item(item).unwrap()).collect()
+    }
+}
