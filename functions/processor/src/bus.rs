@@ -212,7 +212,8 @@ mod tests {
     async fn what_several_messages_say_at_once_is_one_call_and_each_hears_of_its_own() {
         let (bus, [a, b, bad]) = (Calls::default(), ["a", "b", "bad"].map(named));
         let together = Together::new(&bus, 3);
-        let (first, second) = tokio::join!(together.publish(&[&a, &b]), together.publish(&[&bad]));
+        let (of_one, of_another) = ([&a, &b], [&bad]);
+        let (first, second) = tokio::join!(together.publish(&of_one), together.publish(&of_another));
         assert_eq!((first.len(), second.len()), (0, 1));
         assert_eq!(together.publish(&[&b]).await, []);
         assert_eq!(*bus.0.lock().unwrap(), [vec!["a", "b", "bad"], vec!["b"]]);
