@@ -205,9 +205,11 @@ pub fn processors(
     Ok(())
 }
 
-/// Calls for a message that is fresh, a duplicate, or older news; and the lines logged of them.
+/// Calls for a message that is fresh, a duplicate, or older news; and the lines logged of them. Three times, because how
+/// many events go out in one call is a matter of moments.
 pub fn processor_calls(figures: &mut Figures, subject: &Subject, cloud: &Cloud, events: &Events) -> Result<()> {
     const MESSAGES: u64 = 100;
+    const TIMES: u64 = 3;
     cloud.forget();
     let mut function = Function::start(subject)?;
     function.ready()?;
@@ -218,16 +220,18 @@ pub fn processor_calls(figures: &mut Figures, subject: &Subject, cloud: &Cloud, 
         figures.note(format!("calls {what}"), subject.name, count(seen.total()) / count(MESSAGES));
         figures.note(format!("bytes of an item {what}"), subject.name, count(seen.item_bytes) / count(MESSAGES));
         for (operation, asked) in &seen.by_operation {
-            let bytes = count(asked.bytes) / count(asked.calls);
-            figures.note(format!("bytes of {operation} {what}"), subject.name, bytes);
+            figures.note(format!("bytes of {operation} {what}"), subject.name, count(asked.bytes) / count(MESSAGES));
         }
         Ok(())
     };
-    calls("fresh", &events.payments(0..MESSAGES))?;
-    calls("duplicate", &events.payments(0..MESSAGES))?;
-    calls("further", &events.voids(0..MESSAGES))?;
-    calls("stale", &events.payments(0..MESSAGES))?;
-    note_log(figures, subject.name, &function.stop()?.log, 400, "processed")
+    for time in 0..TIMES {
+        let ids = time * MESSAGES..(time + 1) * MESSAGES;
+        calls("fresh", &events.payments(ids.clone()))?;
+        calls("duplicate", &events.payments(ids.clone()))?;
+        calls("further", &events.voids(ids.clone()))?;
+        calls("stale", &events.payments(ids))?;
+    }
+    note_log(figures, subject.name, &function.stop()?.log, u32::try_from(4 * TIMES * MESSAGES)?, "processed")
 }
 
 /// Instructions of our processor for a message that comes alone. Ten at a time take turns by the clock, and the count
