@@ -49,13 +49,13 @@ pub fn render(figures: &Figures, prices: &Path) -> Result<String> {
          Made by `make cost` from `bench/results.json` (`make bench`) and `bench/prices.json`; do not edit.\n\n\
          Prices of {}: {}\n\n\
          Assumed: {} ms for a call to AWS, batches of {}, {} million webhooks a month where a cost is by the \
-         hour. Every webhook is fresh: {} calls, of which two are writes of an item.\n",
+         hour. Every webhook is fresh and alone in its batch: {} calls, of which two are writes of an item.\n",
         prices.text("date")?,
         prices.text("about")?,
         prices.of("assumed_call_ms")?,
         prices.of("assumed_batch")?,
         prices.of("assumed_millions_per_month")?,
-        figures.median("calls fresh", "processor")?,
+        figures.median("calls fresh and alone", "processor")?,
     );
     text.push_str("\n| way | dollars per million |\n|---|--:|\n");
     for way in &ways {
@@ -94,7 +94,7 @@ fn ways(figures: &Figures, prices: &Prices) -> Result<Vec<Way>> {
     let our_writes = write * (2.0 * item_kb + 1.0);
 
     let (receiver_mb, processor_mb) = (prices.of("receiver_mb")?, prices.of("processor_mb")?);
-    let calls = figures.median("calls fresh", "processor")?;
+    let calls = figures.median("calls fresh and alone", "processor")?;
     let front = |cpu: &str, mb: f64| lambda(figures.median("warm cpu µs", cpu)?, 1.0, mb);
     let back = |of: &str, mb: f64| lambda(figures.median("cpu µs per message at 1", of)?, calls, mb);
     let ours_back = back("processor", processor_mb)?;

@@ -213,25 +213,27 @@ pub fn processor_calls(figures: &mut Figures, subject: &Subject, cloud: &Cloud, 
     cloud.forget();
     let mut function = Function::start(subject)?;
     function.ready()?;
-    let mut calls = |what: &str, batch: &str| -> Result<()> {
+    let mut calls = |what: &str, batch: &str, messages: u64| -> Result<()> {
         cloud.take_seen();
         whole(&mut function, batch)?;
         let seen = cloud.take_seen();
-        figures.note(format!("calls {what}"), subject.name, count(seen.total()) / count(MESSAGES));
-        figures.note(format!("bytes of an item {what}"), subject.name, count(seen.item_bytes) / count(MESSAGES));
+        figures.note(format!("calls {what}"), subject.name, count(seen.total()) / count(messages));
+        figures.note(format!("bytes of an item {what}"), subject.name, count(seen.item_bytes) / count(messages));
         for (operation, asked) in &seen.by_operation {
-            figures.note(format!("bytes of {operation} {what}"), subject.name, count(asked.bytes) / count(MESSAGES));
+            figures.note(format!("bytes of {operation} {what}"), subject.name, count(asked.bytes) / count(messages));
         }
         Ok(())
     };
     for time in 0..TIMES {
         let ids = time * MESSAGES..(time + 1) * MESSAGES;
-        calls("fresh", &events.payments(ids.clone()))?;
-        calls("duplicate", &events.payments(ids.clone()))?;
-        calls("further", &events.voids(ids.clone()))?;
-        calls("stale", &events.payments(ids))?;
+        calls("fresh", &events.payments(ids.clone()), MESSAGES)?;
+        calls("duplicate", &events.payments(ids.clone()), MESSAGES)?;
+        calls("further", &events.voids(ids.clone()), MESSAGES)?;
+        calls("stale", &events.payments(ids), MESSAGES)?;
+        let alone = TIMES * MESSAGES + time;
+        calls("fresh and alone", &events.payments(alone..alone + 1), 1)?;
     }
-    note_log(figures, subject.name, &function.stop()?.log, u32::try_from(4 * TIMES * MESSAGES)?, "processed")
+    note_log(figures, subject.name, &function.stop()?.log, u32::try_from(TIMES * (4 * MESSAGES + 1))?, "processed")
 }
 
 /// Instructions of our processor for a message that comes alone. Ten at a time take turns by the clock, and the count

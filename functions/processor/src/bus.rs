@@ -15,7 +15,7 @@ use aws_sdk_eventbridge::{
     types::PutEventsRequestEntry,
 };
 use futures_util::FutureExt as _;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::domain_event::{DomainEvent, SOURCE};
 
@@ -40,7 +40,7 @@ pub struct Rejected {
     pub reason: String,
 }
 
-/// How long the first event waits for those of other messages. A call to the bus takes several times as long.
+/// How long the first message waits for the events of others. A call to the bus takes several times as long.
 const LINGER: Duration = Duration::from_millis(2);
 
 /// A bus for one batch: what its messages have to say within a moment goes out together, because ten events fit into one
@@ -50,6 +50,8 @@ pub struct Together<'b, B> {
     bus: &'b B,
     alone: bool,
     waiting: Mutex<Vec<Waiting>>,
+    /// Says that as many wait as one call takes.
+    full: Notify,
 }
 
 /// The events of one message, and where it hears what became of them.
@@ -62,13 +64,16 @@ struct Waiting {
 impl<'b, B: Bus> Together<'b, B> {
     /// A bus for a batch of so many messages.
     pub fn new(bus: &'b B, messages: usize) -> Self {
-        Self { bus, alone: messages < 2, waiting: Mutex::default() }
+        Self { bus, alone: messages < 2, waiting: Mutex::default(), full: Notify::new() }
     }
 
     /// Adds a message to those that wait. Whether it is the first of them, and has to publish for all.
     fn join(&self, waiting: Waiting) -> bool {
         let mut all = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         all.push(waiting);
+        if all.len() >= MAX_ENTRIES {
+            self.full.notify_one();
+        }
         all.len() == 1
     }
 
@@ -94,7 +99,7 @@ impl<B: Bus> Bus for Together<'_, B> {
         }
         let (told, hear) = oneshot::channel();
         if self.join(Waiting { events: events.iter().copied().cloned().collect(), told }) {
-            tokio::time::sleep(LINGER).await;
+            let _ = tokio::time::timeout(LINGER, self.full.notified()).await;
             self.publish_for_all().await;
         }
         match hear.await {
