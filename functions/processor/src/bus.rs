@@ -78,17 +78,20 @@ impl<'b, B: Bus> Together<'b, B> {
     }
 
     /// Publishes for all that wait, and tells each about its own.
-    ///
-    /// If the code panics on one of the events, nobody is told: then each publishes alone, and it shows whose it was.
     async fn publish_for_all(&self) {
-        let all = mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let _ = tokio::time::timeout(LINGER, self.full.notified()).await;
+        let all = self.take();
         let events: Vec<_> = all.iter().flat_map(|waiting| &waiting.events).collect();
-        let Ok(rejected) = AssertUnwindSafe(self.bus.publish(&events)).catch_unwind().await else { return };
+        let rejected = self.bus.publish(&events).await;
         for Waiting { events, told } in all {
             let of_it = |rejected: &&Rejected| events.iter().any(|event| event.id == rejected.id);
             // Whoever waited may be gone.
             let _ = told.send(rejected.iter().filter(of_it).cloned().collect());
         }
+    }
+
+    fn take(&self) -> Vec<Waiting> {
+        mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -98,12 +101,15 @@ impl<B: Bus> Bus for Together<'_, B> {
             return self.bus.publish(events).await;
         }
         let (told, hear) = oneshot::channel();
-        if self.join(Waiting { events: events.iter().copied().cloned().collect(), told }) {
-            let _ = tokio::time::timeout(LINGER, self.full.notified()).await;
-            self.publish_for_all().await;
+        if self.join(Waiting { events: events.iter().copied().cloned().collect(), told })
+            && AssertUnwindSafe(self.publish_for_all()).catch_unwind().await.is_err()
+        {
+            // Nobody is told, and nobody may be left waiting.
+            drop(self.take());
         }
         match hear.await {
             Ok(rejected) => rejected,
+            // The code has panicked on one of the events. When each message publishes alone, it shows whose it was.
             Err(_) => self.bus.publish(events).await,
         }
     }
@@ -222,6 +228,17 @@ mod tests {
         assert_eq!((first.len(), second.len()), (0, 1));
         assert_eq!(together.publish(&[&b]).await, []);
         assert_eq!(*bus.0.lock().unwrap(), [vec!["a", "b", "bad"], vec!["b"]]);
+    }
+
+    #[test]
+    fn nobody_is_left_waiting_for_one_that_panicked() {
+        let (bus, [a, b]) = (Calls::default(), ["a", "b"].map(named));
+        let together = Together::new(&bus, 2);
+        // Without a timer, whoever lingers panics.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (of_one, of_another) = ([&a], [&b]);
+        runtime.block_on(async { tokio::join!(together.publish(&of_one), together.publish(&of_another)) });
+        assert_eq!(*bus.0.lock().unwrap(), [["a"], ["b"]]);
     }
 
     fn event(bytes: usize) -> DomainEvent {

@@ -37,7 +37,7 @@ pub(super) fn check(bytes: &[u8]) {
     // Serde reads a list as a struct too, but Lambda hands out objects.
     let is_event = bytes.starts_with(b"{") && serde_json::from_slice::<Batch>(bytes).is_ok();
     let event = if is_event { Cow::Borrowed(bytes) } else { Cow::Owned(of_messages(bytes)) };
-    runtime::Builder::new_current_thread().build().unwrap().block_on(process(&event));
+    runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(process(&event));
 }
 
 /// An event with a message for each part that is text.
