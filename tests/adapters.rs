@@ -180,6 +180,13 @@ async fn a_reused_connection_that_was_reset_is_replaced_by_a_new_one() {
 }
 
 #[tokio::test]
+async fn a_connection_to_a_server_that_failed_is_not_used_again() {
+    let stub = Stub::start(vec![Reply::With(503, String::new()), Reply::With(200, stored())]).await;
+    assert_eq!(queue_at(&stub).await.enqueue(&envelope(b"{}")).await, Ok(()));
+    assert_eq!(stub.connections(), 2);
+}
+
+#[tokio::test]
 async fn what_one_message_cannot_hold_is_not_even_sent() {
     let stub = Stub::start(vec![Reply::With(200, stored())]).await;
     let too_large = envelope(&vec![b'x'; MAX_MESSAGE_BYTES]);

@@ -1,6 +1,6 @@
 //! The connection to AWS: region, credentials, HTTPS client and time limits, shared by all clients of a process.
 
-use std::{env, fs, time::Duration};
+use std::{borrow::Cow, env, fs, time::Duration};
 
 use aws_config::{
     BehaviorVersion, SdkConfig,
@@ -10,17 +10,16 @@ use aws_config::{
     timeout::TimeoutConfig,
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_http_client::{
-    Builder,
-    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
-};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use rustls::RootCertStore;
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
-use crate::settings::BadSetting;
+use crate::{https, settings::BadSetting};
 
 /// How long one call may take, all its tries together, and how it is tried again.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// For one try, from sending to the whole answer.
+    /// For one try, from connecting to the whole answer. In one region a connection takes milliseconds.
     pub attempt: Duration,
     /// For all tries together.
     pub total: Duration,
@@ -31,11 +30,7 @@ pub struct Patience {
 impl Patience {
     /// As the SDK's time limits.
     pub fn timeouts(self) -> TimeoutConfig {
-        TimeoutConfig::builder()
-            .connect_timeout(CONNECT)
-            .operation_attempt_timeout(self.attempt)
-            .operation_timeout(self.total)
-            .build()
+        TimeoutConfig::builder().operation_attempt_timeout(self.attempt).operation_timeout(self.total).build()
     }
 
     /// As the SDK's retries.
@@ -53,9 +48,6 @@ const AMAZON_TRUST_SERVICES: &[u8] = include_bytes!("amazon_trust_services.pem")
 /// Names a file of authorities to trust instead, as it does for the AWS CLI: for an endpoint that is not AWS's own.
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
-/// Time for TCP and TLS. In one region a connection takes milliseconds; a second is an outage.
-const CONNECT: Duration = Duration::from_secs(1);
-
 /// The wait before the second try; it doubles, with jitter, for each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -64,8 +56,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// Only the environment is asked for region and credentials: in a function nothing else can answer, and looking
 /// elsewhere costs time on the first request. `AWS_ENDPOINT_URL` is honoured, by which the same binaries run on a laptop.
 pub async fn connect(patience: Patience) -> Result<SdkConfig, BadSetting> {
-    let tls = trust(value(CA_BUNDLE).as_deref())?;
-    let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls).build_https();
+    let https = trust(value(CA_BUNDLE).as_deref())?;
     // Not `aws_config::defaults`, which links and asks profile files, SSO, STS and instance metadata as well.
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -83,24 +74,29 @@ fn value(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn trust(bundle: Option<&str>) -> Result<TlsContext, BadSetting> {
+fn trust(bundle: Option<&str>) -> Result<SharedHttpClient, BadSetting> {
     let bad = |problem: String| BadSetting {
         name: CA_BUNDLE,
         problem: format!("is wrong ({problem})"),
         holds: "the path of a PEM file with the authorities to trust, or nothing",
     };
-    let authorities = match bundle {
-        None => AMAZON_TRUST_SERVICES.to_vec(),
-        Some(path) => fs::read(path).map_err(|error| bad(error.to_string()))?,
+    let mut authorities = RootCertStore::empty();
+    let pem = match bundle {
+        None => Cow::Borrowed(AMAZON_TRUST_SERVICES),
+        Some(path) => fs::read(path).map_err(|error| bad(error.to_string()))?.into(),
     };
-    let store = TrustStore::empty().with_pem_certificate(authorities);
-    TlsContext::builder().with_trust_store(store).build().map_err(|error| bad(error.to_string()))
+    for authority in CertificateDer::pem_slice_iter(&pem) {
+        let authority = authority.map_err(|error| bad(error.to_string()))?;
+        authorities.add(authority).map_err(|error| bad(error.to_string()))?;
+    }
+    if authorities.is_empty() {
+        return Err(bad("no certificate in it".to_owned()));
+    }
+    https::client(authorities).map_err(|error| bad(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
-    use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-
     use super::*;
 
     #[test]
@@ -116,8 +112,10 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_that_cannot_be_read_is_named() {
-        let error = trust(Some("/no/such/bundle.pem")).unwrap_err();
-        assert_eq!(error.name, "AWS_CA_BUNDLE");
+    fn a_bundle_that_cannot_be_read_or_holds_nothing_is_named() {
+        for bundle in ["/no/such/bundle.pem", "/dev/null"] {
+            let error = trust(Some(bundle)).unwrap_err();
+            assert_eq!(error.name, "AWS_CA_BUNDLE", "{bundle}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! **Invariant:** nothing in here knows webhooks. Only the two `main.rs` and `config.rs` use it.
 
 pub mod aws;
+mod https;
 pub mod logs;
 pub mod process;
 pub mod settings;
