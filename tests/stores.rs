@@ -127,7 +127,6 @@ impl Running {
     async fn start(name: &str, cloud: &Cloud) -> Self {
         let runtime = RuntimeApi::idle().await;
         let mut variables = cloud.variables();
-        variables.retain(|(name, _)| name != "AWS_LAMBDA_RUNTIME_API");
         variables.push(("AWS_LAMBDA_RUNTIME_API".to_owned(), runtime.address.clone()));
         variables.push(("CALLBACK_TOKENS".to_owned(), TOKENS.to_owned()));
         let variables: Vec<_> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();

@@ -157,5 +157,5 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let claim = |key: &str| notification::notification(key).to_string();
     let redeemable = claim(&format!("webhooks/{}", envelope::of(&[]).delivery.id));
     let sealed = fixture::webhooks().into_iter().map(|(_, body)| envelope::of(body.as_bytes()).seal());
-    events.chain([redeemable, claim("webhooks/d-1")]).chain(sealed).map(String::into_bytes).collect()
+    events.chain([redeemable, claim("webhooks/d-2")]).chain(sealed).map(String::into_bytes).collect()
 }

@@ -1,8 +1,7 @@
 //! Any body: it comes out of the queue as it went in. Any text: it is an envelope or none, and nothing panics.
 
-use jiff::Timestamp;
 use serde_json::Value;
-use shared::envelope::{Delivery, Envelope, Environment};
+use shared::envelope::Envelope;
 
 use crate::fixture;
 
@@ -17,17 +16,7 @@ pub(super) fn check(bytes: &[u8]) {
 
 /// A body in an envelope of the receiver.
 pub(super) fn of(body: &[u8]) -> Envelope {
-    let delivery = Delivery {
-        id: "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned(),
-        received_at: Timestamp::UNIX_EPOCH,
-        environment: Environment::Test,
-        token: "local".to_owned(),
-        topic: None,
-        webhook_id: None,
-        api_version: None,
-        content_type: None,
-    };
-    Envelope { delivery, body: body.to_vec() }
+    Envelope { delivery: fixture::delivery(), body: body.to_vec() }
 }
 
 /// The queue takes it, and it comes out as it went in.

@@ -14,7 +14,12 @@ pub(super) fn check(bytes: &[u8]) {
     let Ok(value) = serde_json::from_str::<Value>(text) else { return };
     match letter {
         Ok(Letter::Test) => assert_eq!(value.get("Event"), Some(&json!("s3:TestEvent"))),
-        Ok(Letter::Claim(claim)) => assert_eq!(claims(&value), Some(vec![Some(claim)])),
+        Ok(Letter::Claim(claim)) => {
+            let Some([Some(told)]) = claims(&value).as_deref() else { panic!("it claims no object, or several") };
+            assert_eq!(claim.bucket, told.bucket);
+            // How S3 writes what is not plain, a test of the processor says.
+            assert!(claim.key == told.key || told.key.contains(['%', '+']));
+        }
         Err(_) => assert_ne!(claims(&value).map(|claims| claims.len()), Some(1)),
         Ok(Letter::Envelope) => {}
     }
