@@ -42,9 +42,8 @@ pub fn binary(name: &str) -> PathBuf {
         // With this package, so that its features are on and nothing has to be built a second time without them.
         build.args(["build", "--quiet", "--package=tests", "--package=receiver", "--package=processor"]);
         build.arg("--target-dir").arg(profile.parent().unwrap());
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
+        let name = profile.file_name().and_then(|name| name.to_str()).unwrap();
+        build.args(["--profile", if name == "debug" { "dev" } else { name }]);
         // What cargo tells a test of its package would make build scripts run again, and half of everything with them.
         let of_this_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
         for name in env::vars().map(|(name, _)| name).filter(|name| of_this_package(name)) {
