@@ -127,6 +127,7 @@ impl Running {
     async fn start(name: &str, cloud: &Cloud) -> Self {
         let runtime = RuntimeApi::idle().await;
         let mut variables = cloud.variables();
+        // The last of a name counts.
         variables.push(("AWS_LAMBDA_RUNTIME_API".to_owned(), runtime.address.clone()));
         variables.push(("CALLBACK_TOKENS".to_owned(), TOKENS.to_owned()));
         let variables: Vec<_> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();

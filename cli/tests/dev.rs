@@ -52,28 +52,15 @@ impl Dev {
     /// Kills one of the processes that the stack has started.
     #[cfg(target_os = "linux")]
     fn kill(&self, name: &str) {
-        let begun = Instant::now();
-        // A child goes from one thread of its parent to another when the first ends, and may be seen with neither.
-        let pid = loop {
-            if let Some(pid) = self.child_named(name) {
-                break pid;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(10), "there is no {name}");
-            std::thread::sleep(Duration::from_millis(50));
-        };
-        assert!(Command::new("kill").arg("-KILL").arg(pid).status().unwrap().success());
-    }
-
-    #[cfg(target_os = "linux")]
-    fn child_named(&self, name: &str) -> Option<String> {
-        let id = self.child.id();
-        let children = fs::read_dir(format!("/proc/{id}/task")).unwrap().flat_map(|task| {
-            let children = fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default();
-            children.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-        });
-        let mut commands = children.map(|pid| (fs::read_to_string(format!("/proc/{pid}/cmdline")), pid));
+        let parent = format!("PPid:\t{}\n", self.child.id());
+        // A process may end while it is looked at.
+        let read = |process: &Path, file: &str| fs::read_to_string(process.join(file)).unwrap_or_default();
         let is_named = |command: &str| command.split('\0').take(2).any(|part| part.rsplit('/').next() == Some(name));
-        commands.find(|(command, _)| command.as_ref().is_ok_and(|command| is_named(command))).map(|(_, pid)| pid)
+        let mut processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+        let found = processes
+            .find(|process| read(process, "status").contains(&parent) && is_named(&read(process, "cmdline")))
+            .unwrap_or_else(|| panic!("there is no {name}"));
+        assert!(Command::new("kill").arg("-KILL").arg(found.file_name().unwrap()).status().unwrap().success());
     }
 
     fn terminate(&self) {

@@ -10,7 +10,6 @@ use aws_config::{
     timeout::TimeoutConfig,
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
@@ -56,7 +55,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// Only the environment is asked for region and credentials: in a function nothing else can answer, and looking
 /// elsewhere costs time on the first request. `AWS_ENDPOINT_URL` is honoured, by which the same binaries run on a laptop.
 pub async fn connect(patience: Patience) -> Result<SdkConfig, BadSetting> {
-    let https = trust(value(CA_BUNDLE).as_deref())?;
+    let https = https::client(authorities(value(CA_BUNDLE).as_deref())?);
     // Not `aws_config::defaults`, which links and asks profile files, SSO, STS and instance metadata as well.
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -74,17 +73,18 @@ fn value(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn trust(bundle: Option<&str>) -> Result<SharedHttpClient, BadSetting> {
+/// The authorities to trust: those of a bundle, or else Amazon's.
+fn authorities(bundle: Option<&str>) -> Result<RootCertStore, BadSetting> {
     let bad = |problem: String| BadSetting {
         name: CA_BUNDLE,
         problem: format!("is wrong ({problem})"),
         holds: "the path of a PEM file with the authorities to trust, or nothing",
     };
-    let mut authorities = RootCertStore::empty();
     let pem = match bundle {
         None => Cow::Borrowed(AMAZON_TRUST_SERVICES),
         Some(path) => fs::read(path).map_err(|error| bad(error.to_string()))?.into(),
     };
+    let mut authorities = RootCertStore::empty();
     for authority in CertificateDer::pem_slice_iter(&pem) {
         let authority = authority.map_err(|error| bad(error.to_string()))?;
         authorities.add(authority).map_err(|error| bad(error.to_string()))?;
@@ -92,7 +92,7 @@ fn trust(bundle: Option<&str>) -> Result<SharedHttpClient, BadSetting> {
     if authorities.is_empty() {
         return Err(bad("no certificate in it".to_owned()));
     }
-    https::client(authorities).map_err(|error| bad(error.to_string()))
+    Ok(authorities)
 }
 
 #[cfg(test)]
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn a_bundle_that_cannot_be_read_or_holds_nothing_is_named() {
         for bundle in ["/no/such/bundle.pem", "/dev/null"] {
-            let error = trust(Some(bundle)).unwrap_err();
+            let error = authorities(Some(bundle)).unwrap_err();
             assert_eq!(error.name, "AWS_CA_BUNDLE", "{bundle}");
         }
     }

@@ -1,8 +1,8 @@
 //! HTTPS: how the SDK reaches AWS. One pool of connections for all clients of a process, over rustls on ring.
 //!
 //! The SDK's own crate for this, `aws-smithy-http-client`, is the same hyper and the same rustls with HTTP/2, proxies and
-//! the system's authorities linked in besides. AWS's JSON services and S3 speak HTTP/1.1, and the rest would make each
-//! function a tenth larger for nothing.
+//! the system's authorities linked in besides. AWS's JSON services and S3 speak HTTP/1.1, and the rest made the receiver
+//! 4.95 MB instead of 4.16, and the processor 7.92 instead of 7.13 (`binary MB` of `make bench-gate`).
 
 use std::sync::Arc;
 
@@ -26,9 +26,11 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 /// A client for the SDK that trusts these authorities. Plain HTTP is spoken to an endpoint whose URL says so.
 ///
 /// Time limits are the SDK's, over a whole try: connecting is part of it.
-pub(crate) fn client(authorities: RootCertStore) -> Result<SharedHttpClient, rustls::Error> {
+pub(crate) fn client(authorities: RootCertStore) -> SharedHttpClient {
+    #[expect(clippy::expect_used, reason = "an error means a provider without any cipher suite for a version")]
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
+        .with_safe_default_protocol_versions()
+        .expect("ring has suites for TLS 1.2 and 1.3")
         .with_root_certificates(authorities)
         .with_no_client_auth();
     let mut tcp = TcpConnector::new();
@@ -37,7 +39,7 @@ pub(crate) fn client(authorities: RootCertStore) -> Result<SharedHttpClient, rus
     tcp.set_nodelay(true);
     let tls = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
     let connector = SharedHttpConnector::new(Https(Client::builder(TokioExecutor::new()).build(tls)));
-    Ok(http_client_fn(move |_, _| connector.clone()))
+    http_client_fn(move |_, _| connector.clone())
 }
 
 /// Hyper's client as the SDK's connector.
@@ -66,8 +68,8 @@ impl HttpConnector for Https {
         }
         let answer = self.0.request(request);
         HttpConnectorFuture::new(async move {
-            // Whatever goes wrong between here and an answer is worth another try: every call that is made may be
-            // carried out twice.
+            // Whatever goes wrong on the way is worth another try: there is no call here that must not be carried out
+            // twice.
             let answer = answer.await.map_err(|error| ConnectorError::io(error.into()))?;
             HttpResponse::try_from(answer.map(SdkBody::from_body_1_x))
                 .map_err(|error| ConnectorError::other(error.into(), None))
