@@ -38,7 +38,7 @@ sim: ## Play the simulator: make sim SEEDS=1000; make sim SEED=7 plays one again
 chaos: setup ## Kill and freeze the real binaries under load: make chaos WEBHOOKS=10000; with SEED=7 the same webhooks again
 	@$(CARGO) run --quiet --package tests --bin chaos -- $(if $(SEED),--seed $(SEED)) $(WEBHOOKS)
 
-sim-power: setup ## Plant known bugs one by one, and show that each is caught (half an hour)
+sim-power: setup ## Plant known bugs one by one, and show that each is caught (some twenty minutes)
 	@tests/planted/power
 
 # Without a sanitizer, which only a nightly compiler has: no code here is unsafe, so that there is nothing for it to see.
@@ -82,8 +82,6 @@ BENCH_TARGET := $(or $(CARGO_TARGET_DIR),bench/target)
 BENCH := $(BENCH_TARGET)/debug/bench
 # A container's root has no sudo, and needs none.
 SUDO := $(shell command -v sudo)
-# Under cachegrind everything is fifty times slower, and whoever is kept waiting as well runs into a time limit.
-FIRST := nice -n -20
 PLACES := --functions $(TARGET)/lambda --rivals $(BENCH_TARGET)/release --python bench/.venv/bin/python
 
 bench: bench-functions bench-rivals ## Measure the functions beside their rivals (minutes); writes bench/results.json
@@ -93,10 +91,10 @@ bench-quick: bench-functions bench-rivals ## The same in a minute or two, into b
 	$(BENCH) measure --quick $(PLACES) --json $(BENCH_TARGET)/quick.json
 
 bench-gate: bench-functions bench-harness ## Fail if instructions, AWS calls, log bytes or linked crates are not as accepted
-	$(FIRST) $(BENCH) gate $(PLACES)
+	$(BENCH) gate $(PLACES)
 
 bench-accept: bench-functions bench-harness ## Accept them as they are now
-	$(FIRST) $(BENCH) gate --accept $(PLACES)
+	$(BENCH) gate --accept $(PLACES)
 
 cost: bench-harness ## Write docs/cost.md from what the bench measured
 	$(BENCH) cost
@@ -110,7 +108,8 @@ bench-functions: setup
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cargo lambda build --locked --release --quiet --output-format zip
 
 bench-harness:
-	@command -v valgrind >/dev/null || { $(SUDO) apt-get update && $(SUDO) apt-get install --yes valgrind; }
+	@dpkg --status libfaketime valgrind >/dev/null 2>&1 || \
+		{ $(SUDO) apt-get update && $(SUDO) apt-get install --yes --no-install-recommends libfaketime valgrind; }
 	cd bench && cargo build --locked --quiet --package bench
 
 # One by one, because building them together would give each the others' features.

@@ -22,6 +22,7 @@ mod targets;
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use anyhow::{Context, Result, bail};
@@ -42,7 +43,18 @@ const THOROUGH: Effort = Effort { rounds: 15, requests: 1_000, endurance: 20_000
 /// A minute or two.
 const QUICK: Effort = Effort { rounds: 3, requests: 200, endurance: 2_000 };
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without a backtrace, under which the differences that a gate has printed would be out of sight.
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let bench = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let project = bench.parent().context("the bench lies in the project")?.to_owned();
     let mut places = Places {

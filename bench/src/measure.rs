@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -24,9 +24,6 @@ pub const BODIES: [usize; 7] = [1_000, 3_000, 9_000, 30_000, 90_000, 300_000, 90
 
 /// The sizes of batches that are tried.
 pub const BATCHES: [u64; 4] = [1, 10, 100, 1_000];
-
-/// What the functions log when a time limit was reached.
-const DISTURBED: [&str; 2] = ["did not answer at start", "not processed"];
 
 /// How much is measured.
 #[derive(Clone, Copy)]
@@ -106,13 +103,11 @@ pub fn receivers(figures: &mut Figures, subjects: &[Subject], events: &Events, e
 pub fn receiver_instructions(figures: &mut Figures, subject: &Subject, events: &Events) -> Result<()> {
     const MORE: u32 = 100;
     let count = |requests: u32, forged: u32| {
-        undisturbed(|| {
-            let mut function = Function::start_counted(subject)?;
-            function.ready()?;
-            serve(&mut function, &events.request(), requests)?;
-            refuse(&mut function, &events.forged_request(), forged)?;
-            function.stop()
-        })
+        let mut function = Function::start_counted(subject)?;
+        function.ready()?;
+        serve(&mut function, &events.request(), requests)?;
+        refuse(&mut function, &events.forged_request(), forged)?;
+        instructions(function.stop()?)
     };
     let (first, base) = (count(1, 0)?, count(20, 0)?);
     let (accepted, refused) = (count(20 + MORE, 0)?, count(20, MORE)?);
@@ -122,17 +117,8 @@ pub fn receiver_instructions(figures: &mut Figures, subject: &Subject, events: &
     Ok(())
 }
 
-/// Counts until a run was undisturbed. Under cachegrind a process is so slow that on a busy machine it runs into its own
-/// time limits and connects again, which adds a quarter to a cold start and is no fact about the program.
-fn undisturbed(count: impl Fn() -> Result<Ended>) -> Result<f64> {
-    for _ in 0..20 {
-        let ended = count()?;
-        if !DISTURBED.iter().any(|sign| ended.log.contains(sign)) {
-            let counted = ended.instructions.context("cachegrind did not say how many instructions there were")?;
-            return Ok(self::count(counted));
-        }
-    }
-    bail!("the machine is too busy to count instructions: each time a time limit of the function was reached")
+fn instructions(ended: Ended) -> Result<f64> {
+    Ok(count(ended.instructions.context("cachegrind did not say how many instructions there were")?))
 }
 
 /// Memory over many requests.
@@ -241,17 +227,13 @@ pub fn processor_calls(figures: &mut Figures, subject: &Subject, cloud: &Cloud, 
 pub fn processor_instructions(figures: &mut Figures, subject: &Subject, cloud: &Cloud, events: &Events) -> Result<()> {
     const MORE: u64 = 50;
     let count_messages = |messages: u64| {
-        undisturbed(|| {
-            cloud.forget();
-            let mut function = Function::start_counted(subject)?;
-            function.ready()?;
-            for id in 0..messages {
-                // Whether it was done is in the log.
-                function.invoke(&events.payments(id..id + 1))?;
-                function.ready()?;
-            }
-            function.stop()
-        })
+        cloud.forget();
+        let mut function = Function::start_counted(subject)?;
+        function.ready()?;
+        for id in 0..messages {
+            whole(&mut function, &events.payments(id..id + 1))?;
+        }
+        instructions(function.stop()?)
     };
     let (base, more) = (count_messages(10)?, count_messages(10 + MORE)?);
     figures.note("instructions per message", subject.name, (more - base) / count(MORE));
