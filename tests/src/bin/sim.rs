@@ -16,7 +16,7 @@ use std::{
 use tests::sim::{Fault, Report, Scene, run};
 
 /// A couple of minutes on a laptop.
-const SEEDS: u64 = 20_000;
+const SEEDS: u64 = 50_000;
 
 const USAGE: &str = "usage: sim [SEEDS] | sim --seed SEED | sim --power SEEDS";
 
