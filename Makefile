@@ -33,7 +33,7 @@ test: setup ## Run all tests
 	cd bench && cargo test --locked --package bench
 
 sim: ## Play the simulator: make sim SEEDS=1000; make sim SEED=7 plays one again and shows it
-	@$(CARGO) run --quiet --package tests --bin sim -- $(if $(SEED),--seed $(SEED),$(SEEDS))
+	@$(CARGO) run --quiet --profile sim --package tests --bin sim -- $(if $(SEED),--seed $(SEED),$(SEEDS))
 
 chaos: setup ## Kill and freeze the real binaries under load: make chaos WEBHOOKS=10000; with SEED=7 the same webhooks again
 	@$(CARGO) run --quiet --package tests --bin chaos -- $(if $(SEED),--seed $(SEED)) $(WEBHOOKS)
