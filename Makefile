@@ -38,7 +38,7 @@ sim: ## Play the simulator: make sim SEEDS=1000; make sim SEED=7 plays one again
 chaos: setup ## Kill and freeze the real binaries under load: make chaos WEBHOOKS=10000; with SEED=7 the same webhooks again
 	@$(CARGO) run --quiet --package tests --bin chaos -- $(if $(SEED),--seed $(SEED)) $(WEBHOOKS)
 
-sim-power: setup ## Plant known bugs one by one, and show that each is caught (some twenty minutes)
+sim-power: setup ## Plant known bugs one by one, and show that each is caught (takes a while)
 	@tests/planted/power
 
 # Without a sanitizer, which only a nightly compiler has: no code here is unsafe, so that there is nothing for it to see.

@@ -68,8 +68,8 @@ impl Function {
 
     /// The same under cachegrind, which counts instructions as callgrind does, without the calls.
     ///
-    /// It makes the process some fifty times slower, so the process gets a clock that is slow as well: by the true one it
-    /// would run into its own time limits and connect again, and what is counted would depend on how busy the machine is.
+    /// It makes the process much slower, so the process gets a clock that is slow as well: by the true one it would run
+    /// into its own time limits and connect again, and what is counted would depend on how busy the machine is.
     pub fn start_counted(subject: &Subject) -> Result<Self> {
         let line = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"];
         let mut subject = subject.clone();

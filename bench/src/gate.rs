@@ -105,8 +105,8 @@ fn compare(before: &Baseline, now: &Baseline) -> Vec<String> {
     for name in before.figures.keys().chain(now.figures.keys()).collect::<BTreeSet<_>>() {
         let (then, now) = (before.figures.get(name), now.figures.get(name));
         let near = match (then, now) {
-            // Both 0: as before.
             (Some(then), Some(now)) if MATTERS_OF_MOMENTS.contains(&&**name) => (now - then).abs() <= MOMENTS,
+            // Both 0: as before.
             (Some(then), Some(now)) => (now - then).abs() <= then.abs() * TOLERANCE,
             _ => false,
         };

@@ -15,7 +15,7 @@ use std::{
 
 use tests::sim::{Fault, Report, Scene, run};
 
-/// A couple of minutes on a laptop.
+/// A couple of minutes on two cores.
 const SEEDS: u64 = 50_000;
 
 const USAGE: &str = "usage: sim [SEEDS] | sim --seed SEED | sim --power SEEDS";
