@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a surprise has to end the test")]
 
-use lambda_http::{Body, http::Request, request};
-use processor::batch::Batch;
-use receiver::verify::{Digest, Tokens};
+use lambda_http::http::Request;
+use processor::message::Batch;
+use receiver::{
+    door,
+    verify::{Digest, Tokens},
+};
 use serde_json::Value;
 use shared::{
     envelope::{Envelope, Environment},
@@ -31,7 +34,7 @@ const FILES: [&str; 10] = [
 
 /// A file as the receiver's runtime reads it: API Gateway's event becomes a request.
 fn request(file: &str) -> Request<Vec<u8>> {
-    request::from_str(&fixture::event(file)).unwrap().map(|body: Body| body.to_vec())
+    serde_json::from_str::<door::Event>(&fixture::event(file)).unwrap().into_request()
 }
 
 /// Puts the messages of a file on the queue and runs the processor on them. Its answer.
@@ -75,7 +78,7 @@ async fn every_webhook_is_acknowledged_and_ends_in_the_ledger() {
 
 /// A topic may say what a body is that says nothing itself. It never overrides a body that does.
 #[tokio::test(start_paused = true)]
-async fn every_webhook_that_is_understood_is_taken_for_the_same_under_any_topic() {
+async fn every_webhook_that_is_understood_is_recognised_as_the_same_under_any_topic() {
     for (name, body) in fixture::webhooks() {
         let keys = |story: &Story| story.ledger.items().into_iter().map(|item| item.key).collect::<Vec<_>>();
         let plain = Story::new();

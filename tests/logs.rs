@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "test code: a surprise has to end the test")]
 
 use std::{
+    collections::BTreeMap,
     env, io,
     process::Command,
     sync::{Arc, Mutex},
@@ -14,17 +15,13 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use lambda_http::http::Request;
-use processor::{
-    batch::{Batch, Processor},
-    bus::EventBridge,
-    ledger::dynamo::DynamoLedger,
-    source::SqsSource,
-};
+use ledger::{dynamo::DynamoLedger, event_bridge::EventBridge};
+use processor::{batch::Processor, source::SqsSource};
 use receiver::{
     handler::Receiver,
     verify::{Arrival, Digest, TOKEN_HEADER},
 };
-use runtime::aws::Patience;
+use runtime::aws::CallLimits;
 use serde_json::{Value, json};
 use shared::envelope::{Envelope, Environment};
 use tests::{
@@ -38,7 +35,7 @@ use tracing::{Level, subscriber::DefaultGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Personal data and secrets, planted where Xendit sends such things.
-const CANARIES: [&str; 9] = [
+const CANARIES: [&str; 12] = [
     "Canary-Name",
     "canary@example.com",
     "+628123canary",
@@ -48,6 +45,10 @@ const CANARIES: [&str; 9] = [
     "canary-unknown-status",
     "canary-currency",
     "canary-wrong-token-0123456789",
+    // What people put into ids: a card number, and keys.
+    "4000000000001091",
+    "xnd_development_canary",
+    "CANARYtokenOfFortyLettersAndDigits0123456789",
 ];
 
 /// What has been logged.
@@ -129,6 +130,21 @@ async fn everything(story: &Story) {
         send(&body("i-2", status)).await;
     }
     send(r#"{"event":"Canary-Name with spaces","data":{"name":"Canary-Name"}}"#).await;
+    // In ids and names.
+    let odd = ["canary@example.com", "4000000000001091", "xnd_development_canary", CANARIES[11], LOCAL_TOKEN];
+    for odd in odd {
+        for id in [odd.to_owned(), format!("order/{odd}")] {
+            story.send(Posting::of(body("i-5", "PAID")).with("webhook-id", &id)).await;
+        }
+        for failing in [LedgerMood::Well, LedgerMood::Down] {
+            story.ledger.mood.is(failing);
+            if odd != LOCAL_TOKEN {
+                send(&body(odd, "PAID")).await;
+                send(&format!(r#"{{"event":"{odd}","data":{{"id":"{odd}"}}}}"#)).await;
+            }
+        }
+        story.ledger.mood.is_well();
+    }
     // Not readable.
     send("Canary-Name").await;
     send(r#"["Canary-Name"]"#).await;
@@ -244,13 +260,13 @@ async fn a_process_with_trouble_at_aws_that_panics() {
     let said = json!({ "__type": "Canary", "message": everything_secret() }).to_string();
     for reply in [Reply::With(400, said), Reply::With(500, everything_secret()), Reply::Reset] {
         let stub = Stub::start(vec![reply]).await;
-        let patience = Patience { attempt: Duration::from_secs(1), total: Duration::from_secs(1), attempts: 1 };
-        let aws = config(&stub.endpoint, patience).await;
+        let limits = CallLimits { attempt: Duration::from_secs(1), total: Duration::from_secs(1), attempts: 1 };
+        let aws = config(&stub.endpoint, limits).await;
         let (sqs, s3) = (aws_sdk_sqs::Client::new(&aws), aws_sdk_s3::Client::new(&aws));
         let receiver = Receiver {
             tokens: format!("local={}", Digest::of(LOCAL_TOKEN.as_bytes())).parse().unwrap(),
             queue: receiver::queue::SqsQueue::new(sqs.clone(), stub.endpoint.clone()),
-            inbox: receiver::inbox::S3Inbox::new(&aws, patience, "inbox").unwrap(),
+            inbox: receiver::inbox::S3Inbox::new(&aws, limits, "inbox").unwrap(),
             environment: Environment::Test,
         };
         let request =
@@ -264,11 +280,12 @@ async fn a_process_with_trouble_at_aws_that_panics() {
             bus: EventBridge::new(aws_sdk_eventbridge::Client::new(&aws), "bus".to_owned()),
             source: SqsSource::new(sqs, stub.endpoint.clone(), stub.endpoint.clone()),
             environment: Environment::Test,
+            token_accounts: BTreeMap::new(),
             clock: Timestamp::now,
         };
         let records =
             [sealed(&body("i-1", "PAID")), everything_secret()].map(|body| json!({ "messageId": "m-1", "body": body }));
-        let batch: Batch = serde_json::from_value(json!({ "Records": records })).unwrap();
+        let batch: processor::message::Batch = serde_json::from_value(json!({ "Records": records })).unwrap();
         let deadline = Timestamp::now() + SignedDuration::from_secs(30);
         assert_eq!(processor.process(batch, deadline).await.unwrap().failures().count(), 2);
     }
@@ -334,7 +351,8 @@ async fn a_write_whose_answer_was_lost_is_logged_as_applied() {
 /// The alarm on what is new counts the lines that have one of these keys.
 #[tokio::test(start_paused = true)]
 async fn only_a_webhook_with_something_new_in_it_is_logged_as_unknown_or_as_drift() {
-    let usual = r#"{"id":"i","user_id":"a","external_id":"o","merchant_name":"M","status":"PAID","amount":1000}"#;
+    let usual = r#"{"id":"i","user_id":"a","external_id":"o","merchant_name":"M","status":"PAID","amount":1000,
+        "currency":"IDR"}"#;
     for (body, unknown, drift) in [
         (usual, false, false),
         (&usual.replace("1000", "{}"), false, true),

@@ -24,7 +24,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 /// The names of all tests: functions marked as one, rules for the template, and verbs of the Makefile.
 fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let folders = ["tests", "functions", "shared", "cli", "poller"];
+    let folders = ["tests", "functions", "ledger", "shared", "cli", "poller"];
     for path in folders.iter().flat_map(|folder| files(&root().join(folder))) {
         let text = if path.extension().is_some_and(|kind| kind == "rs") {
             fs::read_to_string(path).unwrap()

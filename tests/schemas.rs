@@ -12,9 +12,12 @@ use std::{
 };
 
 use jsonschema::{Registry, Validator};
-use processor::domain_event::{self, SCHEMA_VERSION};
 use serde_json::{Value, json};
-use shared::{event, lifecycle::Stage};
+use shared::{
+    domain_event::{self, SCHEMA_VERSION},
+    lifecycle::Stage,
+    webhook::catalogue,
+};
 use tests::{
     fixture,
     story::{Published, Story},
@@ -61,13 +64,13 @@ async fn schemas() -> BTreeMap<String, Value> {
 /// Every type of domain event, with what is certain of its detail.
 fn types() -> BTreeMap<String, Value> {
     let at = |kind: &str, phase: &str| json!({ "properties": { "phase": { "const": phase }, "subject": { "properties": { "kind": { "const": kind } } } } });
-    let stages: BTreeSet<Stage> = event::catalogue().flat_map(|entry| entry.stages).collect();
+    let stages: BTreeSet<Stage> = catalogue().flat_map(|entry| entry.stages).collect();
     let mut types: BTreeMap<_, _> =
         stages.iter().map(|stage| (stage.to_string(), at(stage.kind().as_str(), stage.phase()))).collect();
     let mut unknown = at("unknown", "received");
-    unknown["properties"]["unknown_because"] = json!({ "type": "string" });
+    unknown["properties"]["unknown_reason"] = json!({ "type": "string" });
     types.insert("webhook.unknown".to_owned(), unknown);
-    let conflict = json!({ "properties": { "contradicting": { "minItems": 2 } } });
+    let conflict = json!({ "properties": { "conflicting_amounts": { "minItems": 2 } } });
     types.insert("webhook.conflict".to_owned(), conflict);
     types
 }
@@ -166,11 +169,11 @@ fn a_schema_may_gain_an_optional_property_and_nothing_else() {
     };
     assert!(changed(|new| new["properties"]["fee"] = json!({ "$ref": "#/$defs/Money" })));
     assert!(changed(|new| new["$defs"]["Money"]["properties"]["rounded"] = json!({ "type": "boolean" })));
-    assert!(changed(|new| new["properties"]["late"]["description"] = json!("In other words.")));
+    assert!(changed(|new| new["properties"]["paid_late"]["description"] = json!("In other words.")));
     assert!(!changed(|new| new["required"].as_array_mut().unwrap().push(json!("fee"))));
     assert!(!changed(|new| drop(new["required"].as_array_mut().unwrap().pop())));
-    assert!(!changed(|new| drop(new["properties"].as_object_mut().unwrap().remove("late"))));
-    assert!(!changed(|new| new["properties"]["late"]["type"] = json!("string")));
+    assert!(!changed(|new| drop(new["properties"].as_object_mut().unwrap().remove("paid_late"))));
+    assert!(!changed(|new| new["properties"]["paid_late"]["type"] = json!("string")));
     assert!(!changed(|new| new["$defs"]["Money"]["additionalProperties"] = json!(false)));
 }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
-use runtime::aws::Patience;
+use runtime::aws::CallLimits;
 use serde_json::Value;
 use tests::{
     fixture::{self, LOCAL_TOKEN},
@@ -15,7 +15,7 @@ use tests::{
     stub::{Reply, Stub},
 };
 
-const PATIENCE: Patience = Patience { attempt: Duration::from_secs(5), total: Duration::from_secs(10), attempts: 1 };
+const LIMITS: CallLimits = CallLimits { attempt: Duration::from_secs(5), total: Duration::from_secs(10), attempts: 1 };
 
 /// The one line of a function that does not start.
 fn refusal(name: &str, variables: &[(&str, &str)]) -> String {
@@ -81,6 +81,25 @@ fn a_receiver_does_not_start_with_tokens_that_are_none_and_never_prints_them() {
 }
 
 #[test]
+fn a_receiver_does_not_start_with_the_digest_of_an_empty_token() {
+    let empty = "live=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    for tokens in [empty.to_owned(), format!("{TOKENS},{empty}")] {
+        let mut variables = without(&RECEIVER, "CALLBACK_TOKENS");
+        variables.push(("CALLBACK_TOKENS", &tokens));
+        let reason = refusal("receiver", &variables);
+        assert!(reason.contains("a digest is that of an empty token"), "{reason}");
+    }
+}
+
+#[test]
+fn a_processor_does_not_start_with_accounts_that_belong_to_no_token() {
+    let mut variables = PROCESSOR.to_vec();
+    variables.push(("TOKEN_ACCOUNTS", "local"));
+    let reason = refusal("processor", &variables);
+    assert!(reason.starts_with("TOKEN_ACCOUNTS is wrong; it must hold nothing, or label=account pairs"), "{reason}");
+}
+
+#[test]
 fn a_function_does_not_start_in_an_environment_or_at_a_level_that_is_none() {
     for (name, wrong, holds) in [("ENVIRONMENT", "production", "`test` or `live`"), ("LOG_LEVEL", "loud", "`trace`")] {
         for (function, variables) in [("receiver", &RECEIVER[..]), ("processor", &PROCESSOR)] {
@@ -104,7 +123,7 @@ fn assert_discreet(written: &str) {
 #[tokio::test]
 async fn the_receiver_stores_a_webhook_and_answers_the_runtime() {
     let moto = Moto::shared();
-    let sqs = aws_sdk_sqs::Client::new(&config(&moto.endpoint, PATIENCE).await);
+    let sqs = aws_sdk_sqs::Client::new(&config(&moto.endpoint, LIMITS).await);
     let url = sqs.create_queue().queue_name("started-receiver").send().await.unwrap().queue_url.unwrap();
     let mut runtime = RuntimeApi::start(fixture::event("api-token-right.json")).await;
     let mut variables = lambda(&runtime.address, &moto.endpoint);
@@ -122,10 +141,39 @@ async fn the_receiver_stores_a_webhook_and_answers_the_runtime() {
     assert_discreet(&written);
 }
 
+/// What a stranger may send to the public URL.
+#[tokio::test]
+async fn hostile_headers_without_a_token_get_an_answer_and_never_a_panic() {
+    let stub = Stub::start(vec![Reply::With(500, String::new())]).await;
+    for headers in [
+        r#"{"x-forwarded-proto":"https, https"}"#,
+        r#"{"host":"["}"#,
+        r#"{"host":"a b","x-forwarded-proto":"://","cookie":"\u0000"}"#,
+        r#"{"x-callback-token":"","user-agent":"\u00e9\ud83d\udcb8"}"#,
+        r#"{"x-callback-token":["a"],"a b":"c"}"#,
+        "7",
+    ] {
+        let event = format!(
+            r#"{{"version":"2.0","rawPath":"/webhook","rawQueryString":"a=[|\"{{","headers":{headers},"cookies":["\u0000"],
+                "requestContext":{{"http":{{"method":"POST","path":"/webhook"}},"domainName":"["}},"body":"%%%",
+                "isBase64Encoded":true}}"#
+        );
+        let mut runtime = RuntimeApi::start(event).await;
+        let mut variables = lambda(&runtime.address, &stub.endpoint);
+        variables.extend([("CALLBACK_TOKENS", TOKENS), ("QUEUE_URL", &stub.endpoint), ("INBOX_BUCKET", "inbox")]);
+        let mut function = Function::start("receiver", &variables);
+        let Answer { to, body: answer, .. } = runtime.answer().await;
+        let written = function.written();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!((to.as_str(), &answer["statusCode"]), ("response", &401.into()), "{headers}: {answer} {written}");
+        assert!(!written.contains("panicked") && written.contains(r#""reason":"no token""#), "{headers}: {written}");
+    }
+}
+
 #[tokio::test]
 async fn the_processor_applies_a_batch_and_answers_the_runtime() {
     let moto = Moto::shared();
-    let aws = config(&moto.endpoint, PATIENCE).await;
+    let aws = config(&moto.endpoint, LIMITS).await;
     let dynamo = aws_sdk_dynamodb::Client::new(&aws);
     let attribute = AttributeDefinition::builder().attribute_name("key").attribute_type(ScalarAttributeType::S);
     let key = KeySchemaElement::builder().attribute_name("key").key_type(KeyType::Hash);

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use futures_util::future;
 use processor::inbox::{Inbox as _, Letter};
-use runtime::aws::Patience;
+use runtime::aws::CallLimits;
 use serde_json::Value;
 use shared::envelope::Envelope;
 use tests::{
@@ -20,7 +20,7 @@ use tests::{
     stub::{Reply, Stub},
 };
 
-const PATIENCE: Patience = Patience { attempt: Duration::from_secs(5), total: Duration::from_secs(10), attempts: 1 };
+const LIMITS: CallLimits = CallLimits { attempt: Duration::from_secs(5), total: Duration::from_secs(10), attempts: 1 };
 
 /// What Xendit gets at the latest.
 const PROMPT: Duration = Duration::from_secs(6);
@@ -61,7 +61,7 @@ async fn receive(id: &str, endpoint: &str, queue_url: &str) -> (u64, Duration) {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_the_stores_do_the_answer_is_prompt_and_200_only_with_a_stored_copy() {
     let moto = Moto::shared();
-    let aws = config(&moto.endpoint, PATIENCE).await;
+    let aws = config(&moto.endpoint, LIMITS).await;
     let sqs = aws_sdk_sqs::Client::new(&aws);
     let s3 = aws_sdk_s3::Client::from_conf(aws_sdk_s3::config::Builder::from(&aws).force_path_style(true).build());
     let here = CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::ApSoutheast1).build();

@@ -1,26 +1,26 @@
-//! `dev`: the whole system on one machine. The functions are the real binaries; AWS is moto, made from template.yaml.
+//! `dev`: the whole system on one machine. The functions are the real binaries; AWS is moto with the resources of
+//! template.yaml.
 //!
 //! ```text
 //! curl ─▶ gateway ─▶ receiver ─▶ queue ─▶ poller ─▶ processor ─▶ ledger, bus
 //!         (plays API Gateway)    (moto)   (plays Lambda's SQS trigger)
 //! ```
 //!
-//! `run` is the story; each part of the machinery has a file. A webhook is reported when it has been seen through:
-//! answered, taken off the queue, and found in the ledger or in the dead-letter queue.
+//! `stack` tells the story; each part has a file. A webhook is reported once its result is known: answered, removed from
+//! the queue, and found in the ledger or in the dead-letter queue.
 
 mod children;
+mod functions;
 mod gateway;
 mod local_aws;
-pub(crate) mod poller;
+mod poller;
 mod progress;
 mod report;
 
-use std::{net::SocketAddr, path::Path, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use receiver::verify::Digest;
-use serde::Serialize;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -28,57 +28,37 @@ use tokio::{
 
 use self::{
     children::Children,
+    functions::{Functions, TOKEN},
     gateway::Gateway,
     local_aws::LocalAws,
     poller::Poller,
     progress::Progress,
-    report::{Report, Row},
+    report::{Ready, Report, Row},
 };
 use crate::project::{Project, Running};
 
-/// The token of the local stack. It opens nothing but this machine's own.
-const LOCAL_TOKEN: &str = "xendit-hooks-local-token-0123456789";
-
-/// The port that is tried first, so that the URL stays the same from run to run.
-const USUAL_PORT: u16 = 8787;
-
-/// How long a bundled webhook may take to be seen through before it counts as lost.
+/// How long to wait for the next bundled webhook before the missing ones count as lost.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The port that webhooks are sent to. Default: 8787, or a free one when that is taken.
+    /// Port that receives webhooks. Default: 8787, or a free port if 8787 is in use.
     #[arg(long)]
     port: Option<u16>,
-    /// Send every bundled webhook, report, and stop. The exit code says whether anything was lost.
+    /// Send every bundled webhook, print the report and exit. The exit code is non-zero if a webhook was refused or lost.
     #[arg(long)]
     once: bool,
-    /// One JSON object a line, for machines: first how to reach everything, then each webhook.
+    /// Print one JSON object per line: first the addresses of the stack, then each webhook.
     #[arg(long)]
     json: bool,
-    /// Where the emulated AWS listens. A container of `sam local invoke` reaches it at 0.0.0.0:5000.
+    /// Address of the emulated AWS. With 0.0.0.0:5000 a container of `sam local invoke` can reach it.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
     aws: SocketAddr,
 }
 
-/// Everything an outside tool needs to drive the stack.
-#[derive(Serialize)]
-struct Ready<'a> {
-    url: &'a str,
-    topic_url: &'a str,
-    token: &'a str,
-    aws_endpoint_url: &'a str,
-    region: &'a str,
-    queue_url: &'a str,
-    dlq_url: &'a str,
-    table: &'a str,
-    bus: &'a str,
-    log_dir: &'a Path,
-}
-
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
-    // Blocking calls to children that are gone must not hold up the end.
+    // Do not wait for blocking calls to children that are gone.
     let result = runtime.block_on(stack(options));
     runtime.shutdown_background();
     result
@@ -87,24 +67,24 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 async fn stack(options: &Options) -> Result<ExitCode> {
     let project = Project::find()?;
     let progress = Progress::new();
-    progress.step("installing the tools into .venv", children::install(&project)).await?;
-    let binaries = progress.step("building the functions", children::build(&project)).await?;
+    progress.step("installing the tools into .venv", project.install_tools()).await?;
+    let binaries = progress.step("building the functions", functions::build(&project)).await?;
     let mut children = Children::new(&project)?;
     let aws = progress.step("starting the local AWS", LocalAws::start(&project, &mut children, options.aws)).await?;
-    let functions =
-        progress.step("starting the functions", children.start_functions(&project, &binaries, &aws)).await?;
+    let functions = Functions::start(&project, &mut children, &binaries, &aws);
+    let functions = progress.step("starting the functions", functions).await?;
     let (arrived, mut arrivals) = mpsc::unbounded_channel();
-    let (settled, mut settlements) = mpsc::unbounded_channel();
+    let (finished, mut deliveries) = mpsc::unbounded_channel();
     let gateway = Gateway::open(options.port, functions.clone(), arrived).await?;
-    let poller = tokio::spawn(Poller::new(aws.clone(), functions, settled).run());
+    let poller = tokio::spawn(Poller::new(aws.clone(), functions, finished).run());
 
-    let running = Running { url: format!("{}/webhook", gateway.url), token: LOCAL_TOKEN.to_owned() };
+    let running = Running { url: format!("{}/webhook", gateway.url), token: TOKEN.to_owned() };
     std::fs::write(project.running_file(), serde_json::to_vec(&running)?)?;
     let mut report = Report::new(options.json);
     report.ready(&Ready {
         url: &running.url,
         topic_url: &format!("{}/{{topic}}", running.url),
-        token: LOCAL_TOKEN,
+        token: TOKEN,
         aws_endpoint_url: &aws.endpoint,
         region: local_aws::REGION,
         queue_url: &aws.names.queue_url,
@@ -118,7 +98,7 @@ async fn stack(options: &Options) -> Result<ExitCode> {
     let mut expected = samples.len();
     let sending = tokio::task::spawn_blocking({
         let url = running.url.clone();
-        move || gateway::send_all(&samples, &url, LOCAL_TOKEN)
+        move || gateway::send_all(&samples, &url, TOKEN)
     });
     let mut give_up = Box::pin(tokio::time::sleep(PATIENCE));
     let mut terminated = signal(SignalKind::terminate())?;
@@ -131,25 +111,25 @@ async fn stack(options: &Options) -> Result<ExitCode> {
                 let row = Row::of(arrival);
                 if row.delivery.is_some() { open.push(row) } else { expected -= report.add(row)? }
             }
-            Some(delivery) = settlements.recv() => {
-                if let Some(at) = open.iter().position(|row| row.delivery.as_ref() == Some(&delivery)) {
+            Some(delivery) = deliveries.recv() => {
+                if let Some(at) = open.iter().position(|row| row.delivery.as_ref() == Some(&delivery.id)) {
                     let mut row = open.swap_remove(at);
-                    row.see_through(&aws).await?;
+                    row.complete(delivery, &aws).await?;
                     expected -= report.add(row)?;
                 }
             }
-            ended = children.ended() => break Err(ended),
+            exited = children.exited() => break Err(exited),
             () = &mut give_up, if expected > 0 => break Ok(()),
             _ = tokio::signal::ctrl_c() => break Ok(()),
             _ = terminated.recv() => break Ok(()),
         }
         if expected == 0 && !serving {
-            report.sum_up(0);
+            report.summarize(0);
             if options.once {
                 break Ok(());
             }
             serving = true;
-            report.invite();
+            report.print_instructions();
         }
     };
     let _ = std::fs::remove_file(project.running_file());
@@ -158,18 +138,14 @@ async fn stack(options: &Options) -> Result<ExitCode> {
     drop(gateway);
     children.stop().await;
     if !serving && expected > 0 {
-        report.sum_up(expected);
+        report.summarize(expected);
     }
-    let unwell = expected + report.unwell();
+    let failures = expected + report.failures();
     match end {
-        Err(ended) => Err(ended.context(format!("{unwell} of the bundled webhooks were not seen through"))),
-        Ok(()) if unwell > 0 && !serving => {
-            bail!("{unwell} of the bundled webhooks were not seen through; the logs are in {}", children.logs.display())
+        Err(exited) => Err(exited.context(format!("{failures} of the bundled webhooks were not processed"))),
+        Ok(()) if failures > 0 && !serving => {
+            bail!("{failures} of the bundled webhooks were not processed; the logs are in {}", children.logs.display())
         }
         Ok(()) => Ok(ExitCode::SUCCESS),
     }
-}
-
-fn digest_of_local_token() -> String {
-    format!("local={}", Digest::of(LOCAL_TOKEN.as_bytes()))
 }

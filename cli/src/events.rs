@@ -1,4 +1,4 @@
-//! `events`: which webhooks are known, from the tables by which the processor recognises them.
+//! `events`: lists the known webhooks, from the tables by which the processor recognises them.
 
 use std::{
     fmt::Write as _,
@@ -11,46 +11,48 @@ use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
 use shared::{
-    event::{self, Entry, Event},
     lifecycle::Stage,
+    webhook::{self, Entry, Webhook},
 };
 
 use crate::project::Project;
 
-/// What stands above the table in docs/webhooks.md.
+/// The text above the table in docs/webhooks.md.
 const INTRODUCTION: &str = "\
 # Webhooks
 
 <!-- Written by `make docs` from the tables by which webhooks are recognised. -->
 
-Every webhook that is known. `xendit-hooks events NAME` shows one: what each status means, the keys that are read, and a
-body as Xendit sends it.
+Every webhook that Xendit Hooks recognises. `xendit-hooks events NAME` shows one in detail: the meaning of each status, the
+keys that are read, and a sample body.
 
-- **Topic**: the end of the URL, `…/webhook/{topic}`.
-- **Event**: the `event` of the body. In brackets where the body has none: it is known by its keys, and the name is ours.
-- **What it says**: the *kind.phase* of the thing, which is also the type of the [domain event](schemas/README.md).
-- **Callback type**: what Xendit's callback-URL API calls it. Where there is none, the URL is set in the dashboard, or
-  came with each request.
+- **Topic**: the last part of the URL, `…/webhook/{topic}`.
+- **Event**: the value of `event` in the body. A name in brackets is ours: the body names no event and is recognised by its
+  keys.
+- **Stages**: what the webhook can report, as *kind.phase*. This is also the type of the
+  [domain event](schemas/README.md).
+- **Callback type**: the webhook's name in Xendit's callback-URL API. Where it is missing, the URL is set in the dashboard,
+  or in each request (retired products).
 ";
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// One webhook by its name in the list: what each status means, the keys that are read, a body as Xendit sends it.
+    /// Show one webhook in detail: the meaning of each status, the keys that are read, and a sample body.
     name: Option<String>,
-    /// Only products whose name contains this, in upper or lower case.
+    /// List only products whose name contains this text. Case is ignored.
     #[arg(long)]
     product: Option<String>,
-    /// One JSON object a line, for machines.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
-    /// The page docs/webhooks.md.
+    /// Print the page docs/webhooks.md.
     #[arg(long, conflicts_with_all = ["name", "product", "json"])]
     markdown: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let known: Vec<_> = event::catalogue().filter(|entry| options.asks_for(entry)).collect();
-    ensure!(!known.is_empty(), "no such webhook is known; `xendit-hooks events` lists all that are");
+    let known: Vec<_> = webhook::catalogue().filter(|entry| options.includes(entry)).collect();
+    ensure!(!known.is_empty(), "no such webhook is known; `xendit-hooks events` lists all known ones");
     let text = if options.markdown {
         markdown(&known)
     } else if options.json {
@@ -66,28 +68,27 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 }
 
 impl Options {
-    fn asks_for(&self, entry: &Entry) -> bool {
+    fn includes(&self, entry: &Entry) -> bool {
         let product = |part: &String| entry.product.to_lowercase().contains(&part.to_lowercase());
         self.name.as_ref().is_none_or(|name| name == entry.event) && self.product.as_ref().is_none_or(product)
     }
 }
 
-/// An entry for machines.
+/// An entry as JSON.
 #[derive(Serialize)]
 struct Line<'a> {
     product: &'a str,
     topic: String,
     event: &'a str,
-    /// Whether the name is in the body.
+    /// Whether the body names the event.
     named: bool,
     callback_type: Option<String>,
     stages: &'a [Stage],
-    /// What it says when the body has no status.
+    /// The stage when the body has no status.
     without_status: Option<Stage>,
-    /// Each status with what it means; null, when the status does not matter.
+    /// Each status with its stage. Null: the status does not matter.
     statuses: Option<&'a [(&'a str, Stage)]>,
     keys: &'a [&'a str],
-    common_keys: &'a [&'a str],
 }
 
 fn json(known: &[Entry]) -> Result<String> {
@@ -102,8 +103,7 @@ fn json(known: &[Entry]) -> Result<String> {
             stages: &entry.stages,
             without_status: entry.without_status,
             statuses: entry.statuses.as_deref(),
-            keys: entry.keys,
-            common_keys: Entry::common_keys(),
+            keys: &entry.keys,
         };
         text += &serde_json::to_string(&line)?;
         text += "\n";
@@ -129,7 +129,7 @@ fn table(known: &[Entry]) -> String {
 
 fn markdown(known: &[Entry]) -> String {
     let mut page =
-        format!("{INTRODUCTION}\n| Product | Topic | Event | What it says | Callback type |\n|---|---|---|---|---|\n");
+        format!("{INTRODUCTION}\n| Product | Topic | Event | Stages | Callback type |\n|---|---|---|---|---|\n");
     for entry in known {
         let callback_type = entry.callback_type().map_or_else(|| "—".to_owned(), |name| format!("`{name}`"));
         let (topic, event) = (entry.topic(), event_name(entry));
@@ -148,7 +148,7 @@ fn stages(entry: &Entry, quote: &str) -> String {
     stages.join(", ")
 }
 
-/// All that is known of one webhook.
+/// One webhook in detail.
 fn describe(entry: &Entry, project: &Project) -> Result<String> {
     let mut means = Table::new();
     means.load_style(NOTHING);
@@ -163,7 +163,6 @@ fn describe(entry: &Entry, project: &Project) -> Result<String> {
     let _ = writeln!(text, "url             …/webhook/{}", entry.topic());
     let _ = writeln!(text, "callback type   {}", entry.callback_type().as_deref().unwrap_or("none"));
     let _ = writeln!(text, "keys            {}", entry.keys.join(", "));
-    let _ = writeln!(text, "if it has them  {}", Entry::common_keys().join(", "));
     let _ = writeln!(text, "\nstatus\n{means}");
     for file in samples(entry, project)? {
         let body = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -173,12 +172,12 @@ fn describe(entry: &Entry, project: &Project) -> Result<String> {
     Ok(text)
 }
 
-/// The bundled bodies that are taken for this webhook.
+/// The bundled bodies of this webhook.
 fn samples(entry: &Entry, project: &Project) -> Result<Vec<PathBuf>> {
     let is_one = |file: &PathBuf| recognised(file).is_some_and(|other| other == *entry);
     Ok(project.webhooks()?.into_iter().filter(is_one).collect())
 }
 
 fn recognised(file: &Path) -> Option<Entry> {
-    Event::parse(&std::fs::read(file).ok()?, None).ok()?.entry()
+    Webhook::parse(&std::fs::read(file).ok()?, None).ok()?.entry()
 }

@@ -1,27 +1,28 @@
-//! `explain`: what bodies are taken for, by the same code that the processor runs.
+//! `explain`: shows what the processor would recognise in a body. It runs the same code.
 
 use std::{io::Read as _, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
+use ledger::state::State;
 use serde::Serialize;
-use shared::{event::Event, lifecycle::Kind, topic::Topic};
+use shared::{lifecycle::Kind, topic::Topic, webhook::Webhook};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Files with one body each; `-` is standard input.
+    /// Files with one body each. `-` reads standard input.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// The topic in the URL, as in /webhook/TOPIC: a second hint for bodies without an event name.
+    /// The topic of the URL, as in /webhook/TOPIC. It helps to recognise a body without an event name.
     #[arg(long)]
     topic: Option<Topic>,
-    /// One JSON object a line, for machines.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
 }
 
-/// What a body is taken for.
+/// What was recognised in a body.
 #[derive(Serialize)]
 pub(crate) struct Explanation {
     file: String,
@@ -31,7 +32,7 @@ pub(crate) struct Explanation {
     id: String,
     account: Option<String>,
     reference: Option<String>,
-    /// What was paid, or else what was asked for: exact, as a string.
+    /// The exact amount that was paid, or else the one that was requested.
     amount: Option<String>,
     currency: Option<String>,
     occurred_at: Option<String>,
@@ -39,7 +40,7 @@ pub(crate) struct Explanation {
     /// Why it is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// Fields that were not as they have always been.
+    /// Fields with an unexpected type or value.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     drift: Vec<String>,
 }
@@ -75,10 +76,9 @@ fn explain(file: &PathBuf, topic: Option<&Topic>) -> Result<Explanation> {
     } else {
         body = std::fs::read(file).with_context(|| format!("cannot read {name}"))?;
     }
-    let event = Event::parse(&body, topic).with_context(|| format!("{name} is no webhook"))?;
-    let seen = event.observe();
-    let captured = processor::ledger::state::State::from(&seen).paid_in_all();
-    let money = captured.or(seen.asked);
+    let webhook = Webhook::parse(&body, topic).with_context(|| format!("{name} is not a webhook"))?;
+    let seen = webhook.observe();
+    let money = State::from(&seen).paid_in_all().or(seen.requested);
     Ok(Explanation {
         file: name,
         event: seen.event,

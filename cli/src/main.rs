@@ -1,7 +1,7 @@
-//! `xendit-hooks`: the tool beside the functions. Each command is one file.
+//! `xendit-hooks`: the command-line tool. Each command is one file.
 //!
-//! **Invariant:** what a command prints for people goes through `anstream`, which drops colours where nobody sees
-//! them; `--json` prints one JSON object a line on standard output, and nothing else there.
+//! **Invariant:** output for people goes through `anstream`, which drops colours where they cannot be shown. `--json`
+//! prints one JSON object per line on standard output, and nothing else there.
 
 mod dev;
 mod events;
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Receives Xendit's webhooks on AWS: a local stack, and small helps around webhooks and tokens.
+/// The command-line tool of Xendit Hooks: a local stack, and helpers for webhooks and callback tokens.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
@@ -26,13 +26,13 @@ struct Cli {
 enum Command {
     /// Run the whole system on this machine, send it every bundled webhook, and keep serving.
     Dev(dev::Options),
-    /// List the webhooks that are known, or show one.
+    /// List the known webhooks, or show one in detail.
     Events(events::Options),
-    /// Say what bodies are taken for, without running anything.
+    /// Show what the processor would recognise in a body.
     Explain(explain::Options),
-    /// Send a bundled webhook, or one from a file, changed as you ask.
+    /// Send a bundled webhook or one from a file, with optional changes.
     Trigger(trigger::Options),
-    /// Work with callback tokens.
+    /// Make callback tokens and their digests.
     #[command(subcommand)]
     Token(token::Command),
 }

@@ -1,12 +1,14 @@
-//! Project: where this repository is, for the commands that need its template, tools or bundled webhooks.
+//! Project: finds this repository for the commands that need its template, tools or bundled webhooks.
 
 use std::{
     env,
     path::{Path, PathBuf},
+    process::Stdio,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
+use tokio::process::Command;
 
 /// A checkout of Xendit Hooks.
 #[derive(Clone, Debug)]
@@ -14,7 +16,7 @@ pub(crate) struct Project {
     root: PathBuf,
 }
 
-/// How to reach a local stack that is running. `dev` leaves it behind for `trigger`.
+/// How to reach the running local stack. `dev` writes it to a file for `trigger`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Running {
     pub(crate) url: String,
@@ -24,10 +26,11 @@ pub(crate) struct Running {
 impl Project {
     /// The checkout around the current directory.
     pub(crate) fn find() -> Result<Self> {
-        let here = env::current_dir().context("cannot tell the current directory")?;
+        let here = env::current_dir().context("cannot find the current directory")?;
         let root =
             here.ancestors().find(|folder| folder.join("template.yaml").is_file() && folder.join("events").is_dir());
-        let root = root.context("this is not inside a checkout of Xendit Hooks; change to one and try again")?;
+        let root =
+            root.context("the current directory is not in a checkout of Xendit Hooks; change to one and try again")?;
         Ok(Self { root: root.to_owned() })
     }
 
@@ -35,17 +38,31 @@ impl Project {
         &self.root
     }
 
-    /// A program that `make setup` installs.
+    /// Installs the tools, by the same command that a person uses.
+    pub(crate) async fn install_tools(&self) -> Result<()> {
+        let output = Command::new("make")
+            .args(["--silent", "setup"])
+            .current_dir(&self.root)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .context("cannot run make; install it and try again")?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "`make setup` failed:\n{}", errors.trim());
+        Ok(())
+    }
+
+    /// The path of a tool that `make setup` installs.
     pub(crate) fn tool(&self, name: &str) -> PathBuf {
         self.root.join(".venv/bin").join(name)
     }
 
-    /// Where runs leave their logs.
+    /// The folder of all runs, with their logs.
     pub(crate) fn runs(&self) -> PathBuf {
         self.root.join(".run")
     }
 
-    /// The bundled webhooks, in the order of their names.
+    /// The bundled webhooks, sorted by name.
     pub(crate) fn webhooks(&self) -> Result<Vec<PathBuf>> {
         let folder = self.root.join("events/webhooks");
         let entries = folder.read_dir().with_context(|| format!("cannot read {}", folder.display()))?;
@@ -61,7 +78,7 @@ impl Project {
         self.runs().join("running.json")
     }
 
-    /// The local stack that was started last, if it is still there.
+    /// The running local stack, if there is one.
     pub(crate) fn running(&self) -> Option<Running> {
         serde_json::from_slice(&std::fs::read(self.running_file()).ok()?).ok()
     }

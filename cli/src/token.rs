@@ -1,6 +1,6 @@
-//! `token`: digests for the template, and fresh tokens for local use.
+//! `token`: digests for the template, and new tokens for local use.
 //!
-//! **Invariant:** a token is never an argument, where it would stay in the shell's history and show in `ps`.
+//! **Invariant:** a token is never a command-line argument, because arguments stay in the shell's history and show in `ps`.
 
 use std::{
     io::{IsTerminal as _, Read as _},
@@ -12,17 +12,17 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Subcommand;
 use receiver::verify::Digest;
 
-/// Digests are safe to show only for tokens that nobody can guess. Xendit's are far longer.
+/// A digest is safe to show only if nobody can guess its token. Xendit's tokens are far longer than this.
 const MIN_TOKEN_CHARS: usize = 16;
 
-/// The strength of a token that is made here.
+/// The number of random bytes in a new token.
 const NEW_TOKEN_BYTES: usize = 32;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Read a token from the terminal or standard input and print its digest, for `CallbackTokens`.
+    /// Read a token from the terminal or standard input and print its digest for `CallbackTokens`.
     Digest,
-    /// Print a fresh random token for local use. Xendit's own is in its dashboard under Settings, Webhooks.
+    /// Print a new random token for local use. Xendit shows its own token in the dashboard under Settings, Webhooks.
     New,
 }
 
@@ -48,15 +48,15 @@ fn digest(token: &str) -> Result<Digest> {
     let chars = token.chars().count();
     ensure!(
         chars >= MIN_TOKEN_CHARS,
-        "a callback token has at least {MIN_TOKEN_CHARS} characters, and this has {chars}; \
-         copy it from Xendit's dashboard under Settings, Webhooks"
+        "a callback token has at least {MIN_TOKEN_CHARS} characters, and this one has {chars}; \
+         copy the token from Xendit's dashboard under Settings, Webhooks"
     );
     Ok(Digest::of(token.as_bytes()))
 }
 
 fn new() -> Result<String> {
     let mut bytes = [0; NEW_TOKEN_BYTES];
-    getrandom::fill(&mut bytes).context("the system has no random bytes")?;
+    getrandom::fill(&mut bytes).context("cannot get random bytes from the system")?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_end_of_a_pasted_token_is_no_part_of_it() {
+    fn the_newline_after_a_pasted_token_is_ignored() {
         let token = "0123456789abcdef";
         assert_eq!(digest(&format!("{token}\r\n")).unwrap().to_string(), Digest::of(token.as_bytes()).to_string());
     }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_token_is_long_and_never_the_same() {
+    fn a_new_token_is_long_and_different_each_time() {
         let token = new().unwrap();
         assert!(digest(&token).is_ok());
         assert_ne!(token, new().unwrap());

@@ -1,4 +1,4 @@
-//! `trigger`: sends a webhook as Xendit would, changed as asked, and shows what came back.
+//! `trigger`: sends a webhook as Xendit would, with optional changes, and prints the response.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,26 +14,26 @@ use serde_json::value::RawValue;
 
 use crate::project::Project;
 
-/// As long as Xendit waits.
+/// Xendit's own timeout.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// A bundled webhook such as `invoice.paid`, or a file.
+    /// The name of a bundled webhook, such as `invoice.paid`, or the path of a file.
     what: String,
-    /// Where to send it. Default: the local stack that is running.
+    /// The URL to send it to. Default: the running local stack.
     #[arg(long)]
     url: Option<String>,
     /// The callback token. Default: the local stack's.
     #[arg(long, env = "XENDIT_CALLBACK_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// Change a value before sending, such as data.amount=10000.01 or external_id=order-7. Can be repeated.
+    /// Set a value before sending, such as data.amount=10000.01 or external_id=order-7. Can be repeated.
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<Change>,
-    /// The `webhook-id` to send. Default: a new one.
+    /// The `webhook-id` header. Default: a new UUID.
     #[arg(long)]
     webhook_id: Option<String>,
-    /// How often to send it, as one webhook that is delivered again and again.
+    /// The number of deliveries. All carry the same `webhook-id`, like Xendit's retries.
     #[arg(long, default_value_t = 1)]
     times: u32,
 }
@@ -54,25 +54,25 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut failed = false;
     for _ in 0..options.times {
         let begun = Instant::now();
-        let (status, answer) = send(&url, &token, &webhook_id, &body)?;
+        let (status, text) = send(&url, &token, &webhook_id, &body)?;
         failed |= !(200..300).contains(&status);
-        anstream::println!("{status}  {} ms  {answer}", begun.elapsed().as_millis());
+        anstream::println!("{status}  {} ms  {text}", begun.elapsed().as_millis());
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Posts a webhook and returns the status and the body of the answer.
+/// Posts a webhook and returns the status and the body of the response.
 fn send(url: &str, token: &str, webhook_id: &str, body: &str) -> Result<(u16, String)> {
     let agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIMEOUT)).build();
-    let mut answer = ureq::Agent::new_with_config(agent)
+    let mut response = ureq::Agent::new_with_config(agent)
         .post(url)
         .header(TOKEN_HEADER, token)
         .header("webhook-id", webhook_id)
         .header("content-type", "application/json")
         .send(body)
-        .with_context(|| format!("{url} does not answer"))?;
-    let text = answer.body_mut().read_to_string().context("the answer was cut off")?;
-    Ok((answer.status().as_u16(), text))
+        .with_context(|| format!("no response from {url}"))?;
+    let text = response.body_mut().read_to_string().context("cannot read the response")?;
+    Ok((response.status().as_u16(), text))
 }
 
 fn find(what: &str) -> Result<PathBuf> {
@@ -85,10 +85,10 @@ fn find(what: &str) -> Result<PathBuf> {
         return Ok(path.clone());
     }
     let names: Vec<_> = webhooks.iter().map(|path| name(path)).collect();
-    bail!("there is no file and no bundled webhook `{what}`; bundled are: {}", names.join(", "))
+    bail!("`{what}` is neither a file nor a bundled webhook; the bundled webhooks are: {}", names.join(", "))
 }
 
-/// One value to set: a path of keys and list positions, and what to put there.
+/// One value to set, at a path of object keys and list indexes.
 #[derive(Clone, Debug)]
 struct Change {
     path: Vec<String>,
@@ -98,9 +98,9 @@ struct Change {
 impl FromStr for Change {
     type Err = anyhow::Error;
 
-    /// A value that is JSON is taken as it is, digit for digit; anything else is a string.
+    /// A value that is JSON is used as it is written, digit for digit. Any other value becomes a string.
     fn from_str(text: &str) -> Result<Self> {
-        let (path, value) = text.split_once('=').context("it must be PATH=VALUE")?;
+        let (path, value) = text.split_once('=').context("expected PATH=VALUE")?;
         ensure!(!path.is_empty(), "the path is empty");
         let value = match serde_json::from_str(value) {
             Ok(json) => json,
@@ -116,21 +116,21 @@ impl Change {
     }
 }
 
-/// Rebuilds the values along the path and leaves all others as they are written.
+/// Rebuilds the values along the path. All others stay as they are written.
 fn set(json: &str, path: &[String], value: &RawValue) -> Result<Box<RawValue>> {
     let Some((step, rest)) = path.split_first() else { return Ok(value.to_owned()) };
     let rebuilt = if json.trim_start().starts_with('[') {
         let mut list: Vec<Box<RawValue>> = serde_json::from_str(json)?;
-        let position: usize = step.parse().with_context(|| format!("`{step}` is no position in a list"))?;
-        let there = list.get_mut(position).with_context(|| format!("the list has no position {position}"))?;
-        *there = set(there.get(), rest, value)?;
+        let index: usize = step.parse().with_context(|| format!("`{step}` is not a list index"))?;
+        let old = list.get_mut(index).with_context(|| format!("the list has no index {index}"))?;
+        *old = set(old.get(), rest, value)?;
         serde_json::to_string(&list)?
     } else {
         let mut object: std::collections::BTreeMap<String, Box<RawValue>> =
-            serde_json::from_str(json).with_context(|| format!("there is no object to hold `{step}`"))?;
-        let there = object.get(step).map_or("{}", |there| there.get());
-        let changed = set(there, rest, value)?;
-        object.insert(step.clone(), changed);
+            serde_json::from_str(json).with_context(|| format!("`{step}` is not in an object"))?;
+        let old = object.get(step).map_or("{}", |old| old.get());
+        let new = set(old, rest, value)?;
+        object.insert(step.clone(), new);
         serde_json::to_string(&object)?
     };
     Ok(RawValue::from_string(rebuilt)?)
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_set_where_the_path_leads_and_digits_stay() {
+    fn a_value_is_set_at_its_path_and_other_digits_stay() {
         let body = r#"{"data":{"amount":10000.10,"list":[{"a":1.50},2]}}"#;
         assert_eq!(changed(body, "data.amount=0.30"), r#"{"data":{"amount":0.30,"list":[{"a":1.50},2]}}"#);
         assert_eq!(changed(body, "data.list.0.a=x"), r#"{"data":{"amount":10000.10,"list":[{"a":"x"},2]}}"#);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_leads_nowhere_is_an_error() {
+    fn a_path_that_does_not_exist_is_an_error() {
         for change in ["list.7=1", "list.x=1", "number.x=1"] {
             let change: Change = change.parse().unwrap();
             assert!(change.apply(r#"{"list":[],"number":1}"#).is_err(), "{change:?}");

@@ -1,4 +1,4 @@
-//! `xendit-hooks dev` as a person or a tool would use it: the real binaries, from the command line to the exit code.
+//! `xendit-hooks dev` as people and tools use it: the real binaries, from the command line to the exit code.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -10,11 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::Region;
+use aws_smithy_http_client::Builder;
+use jiff::Timestamp;
+use ledger::{dynamo::DynamoLedger, item::Item};
 use serde_json::Value;
+use shared::lifecycle::Kind;
 
 const HOOKS: &str = env!("CARGO_BIN_EXE_xendit-hooks");
 
-/// A stack that was started with `--json`, and what it said when it was ready.
+/// A stack that was started with `--json`, and the first line that it printed.
 struct Dev {
     child: Child,
     lines: BufReader<ChildStdout>,
@@ -23,7 +29,7 @@ struct Dev {
 
 impl Dev {
     fn start(arguments: &[&str]) -> Self {
-        // Port 0 is any: the tests run side by side.
+        // Port 0 means any free port: the tests run in parallel.
         let mut child = Command::new(HOOKS)
             .args(["dev", "--json", "--port", "0"])
             .args(arguments)
@@ -35,7 +41,7 @@ impl Dev {
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut ready = String::new();
         lines.read_line(&mut ready).unwrap();
-        assert!(!ready.is_empty(), "it never got ready:\n{}", said(child));
+        assert!(!ready.is_empty(), "it did not start:\n{}", errors(child));
         Self { child, lines, ready: serde_json::from_str(&ready).unwrap() }
     }
 
@@ -49,11 +55,11 @@ impl Dev {
         (!line.is_empty()).then(|| serde_json::from_str(&line).unwrap())
     }
 
-    /// Kills one of the processes that the stack has started.
+    /// Kills one of the processes of the stack.
     #[cfg(target_os = "linux")]
     fn kill(&self, name: &str) {
         let parent = format!("PPid:\t{}\n", self.child.id());
-        // A process may end while it is looked at.
+        // A process may exit while it is read.
         let read = |process: &Path, file: &str| fs::read_to_string(process.join(file)).unwrap_or_default();
         let is_named = |command: &str| command.split('\0').take(2).any(|part| part.rsplit('/').next() == Some(name));
         let mut processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
@@ -67,19 +73,30 @@ impl Dev {
         assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
     }
 
-    /// The exit code and what was said on standard error.
+    /// Waits for the exit, and returns the exit code and standard error.
     fn end(mut self) -> (Option<i32>, String) {
         let begun = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
-            assert!(begun.elapsed() < Duration::from_mins(2), "it does not end");
+            assert!(begun.elapsed() < Duration::from_mins(2), "it does not exit");
             std::thread::sleep(Duration::from_millis(100));
         }
         let code = self.child.wait().unwrap().code();
-        (code, said(self.child))
+        (code, errors(self.child))
+    }
+
+    fn ledger(&self) -> DynamoLedger {
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version_latest()
+            .region(Region::new(self.text("region").to_owned()))
+            .credentials_provider(Credentials::new("local", "local", None, None, "a test"))
+            .endpoint_url(self.text("aws_endpoint_url"))
+            .http_client(Builder::new().build_http())
+            .build();
+        DynamoLedger::new(aws_sdk_dynamodb::Client::from_conf(config), self.text("table").to_owned())
     }
 }
 
-fn said(mut child: Child) -> String {
+fn errors(mut child: Child) -> String {
     let mut text = String::new();
     child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
     text
@@ -97,7 +114,7 @@ fn trigger(arguments: &[&str]) -> Output {
     Command::new(HOOKS).arg("trigger").args(arguments).current_dir(root()).output().unwrap()
 }
 
-/// Every string in a body that could be somebody's: values of the keys that hold personal data.
+/// Collects the strings of a body that may be personal data.
 fn personal(body: &Value, found: &mut Vec<String>) {
     const KEYS: [&str; 9] = [
         "email",
@@ -125,7 +142,7 @@ fn personal(body: &Value, found: &mut Vec<String>) {
 }
 
 #[test]
-fn every_bundled_webhook_is_seen_through_and_no_log_holds_what_it_said() {
+fn every_bundled_webhook_is_processed_and_no_log_contains_personal_data() {
     let mut dev = Dev::start(&["--once"]);
     let mut rows = Vec::new();
     while let Some(row) = dev.next() {
@@ -133,8 +150,8 @@ fn every_bundled_webhook_is_seen_through_and_no_log_holds_what_it_said() {
     }
     let logs = PathBuf::from(dev.text("log_dir"));
     let token = dev.text("token").to_owned();
-    let (code, said) = dev.end();
-    assert_eq!(code, Some(0), "{said}");
+    let (code, errors) = dev.end();
+    assert_eq!(code, Some(0), "{errors}");
     assert_eq!(rows.len(), webhooks().len());
     for row in &rows {
         assert!(row["status"] == 200 && row["in_ledger"] == true, "{row}");
@@ -145,9 +162,9 @@ fn every_bundled_webhook_is_seen_through_and_no_log_holds_what_it_said() {
     for file in webhooks() {
         personal(&serde_json::from_slice(&fs::read(file).unwrap()).unwrap(), &mut secrets);
     }
-    // An account number that happens to be part of an id, which is logged, says nothing.
+    // Ids are logged, and an account number may happen to be part of one.
     secrets.retain(|secret| !rows.iter().any(|row| row["id"].as_str().is_some_and(|id| id.contains(secret))));
-    assert!(secrets.len() > 10, "the bodies hold something to look for");
+    assert!(secrets.len() > 10, "the bodies contain something to search for");
     for name in ["receiver", "processor"] {
         let log = fs::read_to_string(logs.join(format!("{name}.log"))).unwrap();
         assert!(log.lines().count() >= rows.len(), "one line for each webhook in {name}");
@@ -159,22 +176,22 @@ fn every_bundled_webhook_is_seen_through_and_no_log_holds_what_it_said() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_stack_whose_processor_is_killed_ends_with_a_sentence() {
+fn a_stack_whose_processor_is_killed_exits_with_an_error() {
     let dev = Dev::start(&["--once"]);
     dev.kill("processor");
-    let (code, said) = dev.end();
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("not seen through: processor ended by itself (signal: 9 (SIGKILL))"), "{said}");
+    let (code, errors) = dev.end();
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("not processed: processor stopped unexpectedly (signal: 9 (SIGKILL))"), "{errors}");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_stack_whose_aws_is_killed_ends_with_a_sentence() {
+fn a_stack_whose_aws_is_killed_exits_with_an_error() {
     let dev = Dev::start(&["--once"]);
     dev.kill("moto_server");
-    let (code, said) = dev.end();
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("not seen through: moto ended by itself (signal: 9 (SIGKILL))"), "{said}");
+    let (code, errors) = dev.end();
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("not processed: moto stopped unexpectedly (signal: 9 (SIGKILL))"), "{errors}");
 }
 
 #[test]
@@ -184,13 +201,25 @@ fn a_stack_keeps_serving_until_it_is_stopped() {
         dev.next().unwrap();
     }
     let (url, token) = (dev.text("url").to_owned(), dev.text("token").to_owned());
-    let sent = ["invoice.paid", "--url", &url, "--token", &token, "--set", "id=of-the-test", "--times", "2"];
+    let changes = ["--set", "id=of-the-test", "--set", "external_id=order-of-the-test"];
+    let sent = [&["invoice.paid", "--url", &url, "--token", &token, "--times", "2"], &changes[..]].concat();
     let answer = trigger(&sent);
     assert!(answer.status.success(), "{answer:?}");
     let rows = [dev.next().unwrap(), dev.next().unwrap()];
     assert!(rows.iter().all(|row| row["id"] == "of-the-test" && row["in_ledger"] == true), "{rows:?}");
     let published: usize = rows.iter().map(|row| row["published"].as_array().unwrap().len()).sum();
     assert_eq!(published, 1, "sent twice, published once: {rows:?}");
+
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let ledger = dev.ledger();
+        let found = ledger.by_reference("order-of-the-test").await.unwrap();
+        assert_eq!(found.iter().map(|item| item.key.as_str()).collect::<Vec<_>>(), ["test#invoice#of-the-test"]);
+        assert!(ledger.by_reference("another-order").await.unwrap().is_empty());
+        let is_open_payout = |item: &Item| item.kind() == Kind::Payout && item.state.stage.is_open();
+        let open = ledger.open_since_before(Kind::Payout, Timestamp::now()).await.unwrap();
+        assert!(!open.is_empty() && open.iter().all(is_open_payout), "{open:?}");
+        assert!(ledger.open_since_before(Kind::Payout, Timestamp::UNIX_EPOCH).await.unwrap().is_empty());
+    });
 
     let answer = trigger(&["invoice.paid", "--url", &url, "--token", "not-the-token-of-anybody"]);
     assert!(!answer.status.success());
@@ -201,7 +230,7 @@ fn a_stack_keeps_serving_until_it_is_stopped() {
     let unreadable = std::env::temp_dir().join("xendit-hooks-unreadable.json");
     fs::write(&unreadable, "this is not JSON").unwrap();
     let answer = trigger(&[unreadable.to_str().unwrap(), "--url", &url, "--token", &token]);
-    assert!(answer.status.success(), "a right token is enough: {answer:?}");
+    assert!(answer.status.success(), "an unreadable body with the right token is acknowledged: {answer:?}");
     assert_eq!(dev.next().unwrap()["parked"], "the body is not JSON");
 
     dev.terminate();

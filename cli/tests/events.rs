@@ -1,4 +1,4 @@
-//! `xendit-hooks events` from the command line, and the page that it writes.
+//! `xendit-hooks events` on the command line, and the page that it writes.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -10,7 +10,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// What `events` prints, or what it says when it fails.
+/// The output of `events`, or its error message.
 fn events(arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(env!("CARGO_BIN_EXE_xendit-hooks"))
         .arg("events")
@@ -28,13 +28,13 @@ fn lines(arguments: &[&str]) -> Vec<Value> {
 }
 
 #[test]
-fn the_page_says_what_the_code_says() {
+fn the_page_is_up_to_date() {
     let page = fs::read_to_string(root().join("docs/webhooks.md")).unwrap();
-    assert!(page == events(&["--markdown"]).unwrap(), "docs/webhooks.md is not what the code says; run `make docs`");
+    assert!(page == events(&["--markdown"]).unwrap(), "docs/webhooks.md is out of date; run `make docs`");
 }
 
 #[test]
-fn a_webhook_is_listed_with_its_url_and_what_it_says() {
+fn a_webhook_is_listed_with_its_url_and_stages() {
     let all = lines(&["--json"]);
     let succeeded = all.iter().find(|line| line["event"] == "payment.succeeded").unwrap();
     assert_eq!(succeeded["topic"], "payment_succeeded");
@@ -42,30 +42,30 @@ fn a_webhook_is_listed_with_its_url_and_what_it_says() {
     assert_eq!(succeeded["stages"], serde_json::json!(["payment.succeeded"]));
     let invoice = all.iter().find(|line| line["event"] == "invoice").unwrap();
     assert_eq!((&invoice["named"], &invoice["without_status"]), (&false.into(), &Value::Null));
-    assert_eq!(events(&[]).unwrap().lines().count(), all.len() + 1, "one line for each, and a header");
+    assert_eq!(events(&[]).unwrap().lines().count(), all.len() + 1, "a header, and one line for each webhook");
 }
 
 #[test]
-fn products_are_found_by_a_part_of_their_name_in_any_case() {
+fn products_are_found_by_a_part_of_their_name_in_upper_or_lower_case() {
     let retail = lines(&["--json", "--product", "RETAIL"]);
     assert!(retail.iter().any(|line| line["event"] == "ro_fpc_paid"));
     assert!(retail.iter().all(|line| line["product"].as_str().unwrap().to_lowercase().contains("retail")));
 }
 
 #[test]
-fn one_webhook_is_shown_with_its_statuses_its_keys_and_its_bodies() {
+fn a_webhook_is_shown_with_its_statuses_keys_and_sample_bodies() {
     let shown = events(&["invoice"]).unwrap();
     let body = fs::read_to_string(root().join("events/webhooks/invoice.paid.json")).unwrap();
     assert!(shown.contains("/webhook/invoice\n") && shown.contains("events/webhooks/invoice.paid.json"), "{shown}");
     assert!(shown.contains(body.trim_end()) && shown.contains("paid_amount"), "{shown}");
-    let says = |status: &str, stage: &str| {
+    let lists = |status: &str, stage: &str| {
         shown.lines().any(|line| line.split_whitespace().collect::<Vec<_>>() == [status, stage])
     };
-    assert!(says("SETTLED", "invoice.settled") && says("COMPLETED", "invoice.paid"), "{shown}");
+    assert!(lists("SETTLED", "invoice.settled") && lists("COMPLETED", "invoice.paid"), "{shown}");
     assert!(!shown.contains("payout.succeeded"), "{shown}");
 }
 
 #[test]
-fn a_webhook_that_is_not_known_is_an_error() {
+fn an_unknown_name_is_an_error() {
     assert!(events(&["moon.landed"]).unwrap_err().contains("no such webhook"));
 }

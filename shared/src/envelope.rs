@@ -1,7 +1,8 @@
 //! Envelope: one webhook as it travels over the queue. Sealed by the receiver, opened by the processor.
 //!
-//! The body arrives at the processor byte for byte as it came in, whatever it holds: text that a queue message can
-//! carry is kept as text, so that a person can read it in the console; everything else as base64.
+//! The body arrives at the processor byte for byte as it came in. Text that a queue message can carry stays text, so that
+//! a person can read it in the console; everything else travels as base64, and so does text that JSON's escapes would
+//! more than double. So a sealed envelope is never much more than twice its body.
 //!
 //! **Invariant:** the callback token is never in here, only the label of the digest that it matched.
 
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::topic::Topic;
 
-/// Which of Xendit's two worlds a stack receives from. Each has its own webhook URLs and its own token.
+/// Which of Xendit's two environments a stack receives from. Each has its own webhook URLs and its own token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -62,12 +63,21 @@ impl FromStr for Environment {
     }
 }
 
-/// What is known of a delivery besides its body.
+/// Where an observation comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A webhook that Xendit delivered.
+    #[default]
+    Webhook,
+}
+
+/// A delivery's metadata.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// Our id of this delivery: the same in the receiver's log, the answer to Xendit, the ledger and the domain event.
+    /// Our id for this delivery: the same in the receiver's log, the answer to Xendit, the ledger and the domain event.
     pub id: String,
-    /// When the receiver had it.
+    /// When the receiver got it.
     pub received_at: Timestamp,
     /// The stack's environment.
     pub environment: Environment,
@@ -87,31 +97,48 @@ pub struct Delivery {
     pub content_type: Option<String>,
 }
 
-/// A delivery with its body, exactly as it came.
+/// The raw body with the delivery's metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// What is known besides the body.
+    /// The metadata.
     pub delivery: Delivery,
-    /// The body's bytes.
+    /// The body's bytes, as they came.
     pub body: Vec<u8>,
 }
 
-/// The text is not an envelope. Trying again cannot help.
+/// The text is not an envelope that can be opened here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnEnvelope {
     /// Not JSON, or a key is missing or of another type.
     #[error("the message is not an envelope")]
     Malformed,
-    /// Written by a version of the receiver that this processor does not know.
-    #[error("the envelope's version is not known; is the processor older than the receiver?")]
-    Version,
+    /// Written by a newer receiver. A newer processor can open it: hand the message back.
+    #[error("the envelope was written by a newer version; deploy the processor again")]
+    Newer,
     /// The base64 does not decode.
     #[error("the envelope's body is not base64")]
     Base64,
 }
 
-/// The version that is written. Opening accepts it and the one before (there is none before 1).
+/// The version that is written, and the only one that there has been.
 const VERSION: u32 = 1;
+
+/// What is in a sealed envelope besides its body: the metadata, most of which are header values of limited length.
+const MAX_METADATA_BYTES: usize = 2 * 1024;
+
+/// The most that one SQS message holds, its attributes included.
+const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// What is left free in a message for the attributes with which it is parked.
+pub const MAX_PARKING_BYTES: usize = 1024;
+
+/// The most that a sealed envelope may hold to go on the queue. A larger one goes to the inbox.
+pub const MAX_QUEUED_BYTES: usize = MAX_MESSAGE_BYTES - MAX_PARKING_BYTES;
+
+/// The most that an envelope with a body of a given size holds once it is sealed.
+pub const fn max_sealed_bytes(body_bytes: usize) -> usize {
+    MAX_METADATA_BYTES + 2 * body_bytes
+}
 
 #[derive(Deserialize)]
 struct Version {
@@ -132,7 +159,8 @@ struct Wire<'a> {
 impl Envelope {
     /// The text that goes on the queue.
     pub fn seal(&self) -> String {
-        let text = std::str::from_utf8(&self.body).ok().filter(|text| survives_a_queue(text));
+        let readable = |text: &&str| survives_a_queue(text) && escaped_bytes(text) <= 2 * text.len();
+        let text = std::str::from_utf8(&self.body).ok().filter(readable);
         let wire = Wire {
             v: VERSION,
             delivery: Cow::Borrowed(&self.delivery),
@@ -145,11 +173,11 @@ impl Envelope {
 
     /// Reads what `seal` wrote.
     ///
-    /// An error is final: park the message for a person.
+    /// Every error but `Newer` is final: park the message for a person.
     pub fn open(text: &str) -> Result<Self, NotAnEnvelope> {
         let Version { v } = serde_json::from_str(text).map_err(|_| NotAnEnvelope::Malformed)?;
-        if v != VERSION {
-            return Err(NotAnEnvelope::Version);
+        if v > VERSION {
+            return Err(NotAnEnvelope::Newer);
         }
         let wire: Wire<'_> = serde_json::from_str(text).map_err(|_| NotAnEnvelope::Malformed)?;
         let body = match (wire.body, wire.body_base64) {
@@ -166,6 +194,17 @@ impl Envelope {
 /// SQS refuses control characters, which JSON escapes, and the two non-characters U+FFFE and U+FFFF, which it does not.
 fn survives_a_queue(text: &str) -> bool {
     !text.contains(['\u{FFFE}', '\u{FFFF}'])
+}
+
+/// How many bytes a text has inside a JSON string.
+fn escaped_bytes(text: &str) -> usize {
+    text.bytes()
+        .map(|byte| match byte {
+            b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0C => 2,
+            0x00..=0x1F => 6,
+            _ => 1,
+        })
+        .sum()
 }
 
 #[cfg(test)]
@@ -204,12 +243,27 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_text_travels_as_base64() {
+    fn a_body_that_is_not_text_travels_as_base64() {
         for body in [&b"\xff\xfe"[..], "\u{FFFF}".as_bytes(), b"\x1f\x8b\x08"] {
             let text = sealed(body);
             assert!(text.contains("body_base64"), "{text}");
             assert_eq!(Envelope::open(&text).unwrap().body, body);
         }
+    }
+
+    #[test]
+    fn text_that_escapes_would_blow_up_travels_as_base64() {
+        let body = vec![b'\x01'; 4_400_000];
+        let text = sealed(&body);
+        assert!(text.len() <= max_sealed_bytes(body.len()), "{} bytes", text.len());
+        assert_eq!(Envelope::open(&text).unwrap().body, body);
+        assert!(sealed(br#"{"a":"\n","b":"c"}"#).contains(r#""body":"#), "a few escapes are no reason");
+    }
+
+    #[test]
+    fn the_escaped_size_is_what_serde_json_writes() {
+        let text: String = (0..=0x7F_u8).map(char::from).chain("é\u{2028}\u{1F4B8}".chars()).collect();
+        assert_eq!(escaped_bytes(&text) + 2, serde_json::to_string(&text).unwrap().len());
     }
 
     #[test]
@@ -221,12 +275,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_envelope_says_why() {
+    fn what_is_not_an_envelope_says_why() {
         let versioned = |v: u32| format!(r#"{{"v":{v},"id":"x"}}"#);
         assert_eq!(Envelope::open(""), Err(NotAnEnvelope::Malformed));
         assert_eq!(Envelope::open("{}"), Err(NotAnEnvelope::Malformed));
         assert_eq!(Envelope::open(&versioned(1)), Err(NotAnEnvelope::Malformed));
-        assert_eq!(Envelope::open(&versioned(2)), Err(NotAnEnvelope::Version));
+        assert_eq!(Envelope::open(&versioned(2)), Err(NotAnEnvelope::Newer));
         let broken = sealed(b"\xff").replace("/w==", "????");
         assert_eq!(Envelope::open(&broken), Err(NotAnEnvelope::Base64));
         let bodiless = sealed(b"{}").replace(r#""body":"{}""#, r#""nobody":"{}""#);
@@ -239,6 +293,7 @@ mod tests {
             let envelope = Envelope { delivery: delivery(), body };
             let text = envelope.seal();
             prop_assert!(sqs_accepts(&text));
+            prop_assert!(text.len() <= max_sealed_bytes(envelope.body.len()));
             prop_assert_eq!(Envelope::open(&text), Ok(envelope));
         }
 

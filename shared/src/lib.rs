@@ -1,13 +1,22 @@
-//! The nouns that both functions agree on, in the order in which a webhook meets them.
+//! The nouns that all parts of the system agree on, in the order in which a webhook meets them.
 //!
-//! `Topic` and `Envelope` carry a webhook over the queue as it came; `Event` is what its body is taken for;
-//! an `Observation` is what one event says about one payment, payout, refund and so on; `Money` is exact.
+//! `Topic` and `Envelope` carry a webhook over the queue as it came; a `Webhook` is its body, recognised; an `Observation`
+//! is what it says about one payment, payout, refund and so on; `Money` is exact; a `DomainEvent` is what is published.
 //!
 //! **Invariant:** no I/O, no async, no AWS, no clock and no environment in here. Time and ids come in as arguments.
 
+mod channel;
+mod object;
+mod products;
+mod resource;
+
+pub mod domain_event;
 pub mod envelope;
-pub mod event;
 pub mod lifecycle;
+pub mod loggable;
 pub mod money;
 pub mod observation;
+pub mod outcome;
+pub mod stack;
 pub mod topic;
+pub mod webhook;

@@ -1,19 +1,19 @@
-//! Lifecycles: which kinds of thing Xendit tells about, and the phases each goes through.
+//! Lifecycles: the kinds of subjects that Xendit's webhooks are about, and the phases each goes through.
 //!
 //! One table. A `Stage` is a kind together with one of *its* phases, so `invoice.reversed` cannot be written.
-//! The order of the phases in the table is their rank: how far along the thing is. How the observations of a kind are
-//! put in order is said beside its name, with the reason.
+//! The order of the phases in the table is their rank: how far along the subject is. How the observations of a kind are
+//! ordered is said beside its name, with the reason.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// How two observations of one thing are put in order.
+/// How two observations of one subject are ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// The lifecycle only moves forward: the later phase in the table wins, whenever it was heard of.
+    /// The lifecycle only moves forward: the later phase in the table wins, whenever it arrives.
     ByRank,
-    /// The thing goes back and forth: what Xendit says happened last wins, and rank only breaks a tie.
+    /// The subject goes back and forth: what Xendit says happened last wins, and rank only breaks a tie.
     ByTime,
 }
 
@@ -29,7 +29,7 @@ macro_rules! lifecycles {
             pub enum $phases { $( $phase ),+ }
         )+
 
-        /// What kind of thing an observation is about.
+        /// What kind of subject an observation is about.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(into = "&'static str")]
         pub enum Kind { $( $(#[doc = $doc])+ $kind ),+ }
@@ -43,13 +43,13 @@ macro_rules! lifecycles {
                 match self { $( Self::$kind => $name ),+ }
             }
 
-            /// How observations of this kind are put in order.
+            /// How observations of this kind are ordered.
             pub const fn order(self) -> Order {
                 match self { $( Self::$kind => Order::$order ),+ }
             }
         }
 
-        /// A kind of thing in one of its own phases, such as `payment.succeeded`.
+        /// A kind in one of its own phases, such as `payment.succeeded`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         #[allow(missing_docs, reason = "each variant is the kind of the same name")]
@@ -88,16 +88,16 @@ macro_rules! lifecycles {
 lifecycles! {
     /// Money from a payer: virtual accounts, outlets, e-wallets, QR codes, direct debit, cards, `PayLater`.
     ///
-    /// By rank. A success is taken over a failure, a cancellation or an expiry, because Xendit confirms late: a
-    /// provider that recovers, or a payer who transfers to an expired account, still pays.
+    /// By rank. A success outranks a failure, a cancellation and an expiry, because Xendit confirms late: a provider that
+    /// recovers, or a payer who transfers to an expired account, still pays.
     Payment "payment" ByRank [
         Pending "pending", Authorized "authorized", Failed "failed", Canceled "canceled", Expired "expired",
         Succeeded "succeeded", Voided "voided",
     ] as PaymentPhase;
-    /// A try at collecting money that was reserved, which failed: the reservation may stand, and parts of it may have
-    /// been collected, so that the payment itself has not failed. A collection that succeeds is told of its payment.
+    /// A failed attempt to collect money that was reserved: the reservation may stand, and parts of it may have been
+    /// collected, so the payment itself has not failed. A collection that succeeds is news about its payment.
     ///
-    /// By rank, of which there is one.
+    /// By rank: there is only one phase.
     Capture "capture" ByRank [
         Failed "failed",
     ] as CapturePhase;
@@ -153,7 +153,7 @@ lifecycles! {
     ] as CardPhase;
     /// Money back to a payer.
     ///
-    /// By rank. As for payments, a success is taken over a failure.
+    /// By rank. As for payments, a success outranks a failure.
     Refund "refund" ByRank [
         Pending "pending", Canceled "canceled", Failed "failed", Succeeded "succeeded",
     ] as RefundPhase;
@@ -172,17 +172,17 @@ lifecycles! {
     ] as PayoutBatchPhase;
     /// A bill, such as one for electricity, paid for a customer.
     ///
-    /// By rank. As for payments, a success is taken over a failure.
+    /// By rank. As for payments, a success outranks a failure.
     BillPayment "bill_payment" ByRank [
         Failed "failed", Succeeded "succeeded",
     ] as BillPaymentPhase;
     /// One share of a payment, passed on to another account.
     ///
-    /// By rank. As for payments, a success is taken over a failure.
+    /// By rank. As for payments, a success outranks a failure.
     Split "split" ByRank [
         Failed "failed", Completed "completed",
     ] as SplitPhase;
-    /// A report that was asked for.
+    /// A report that was requested.
     ///
     /// By rank: it is made once.
     Report "report" ByRank [
@@ -196,7 +196,7 @@ lifecycles! {
     ] as RecurringPlanPhase;
     /// One turn of a subscription, with as many attempts as it takes. Its money is a payment of its own.
     ///
-    /// By rank. The merchant can force an attempt after the last one failed, so that a success is taken over a failure.
+    /// By rank. The merchant can force an attempt after the last one failed, so a success outranks a failure.
     RecurringCycle "recurring_cycle" ByRank [
         Scheduled "scheduled", Retrying "retrying", Canceled "canceled", Failed "failed", Succeeded "succeeded",
     ] as RecurringCyclePhase;
@@ -234,7 +234,7 @@ lifecycles! {
     ] as DisputePhase;
     /// A webhook that is not known, or not well enough to act on. Kept, counted and published.
     ///
-    /// By rank, of which there is one.
+    /// By rank: there is only one phase.
     Unknown "unknown" ByRank [
         Received "received",
     ] as UnknownPhase;
@@ -251,6 +251,65 @@ impl Stage {
                 | Self::Payout(PayoutPhase::Succeeded | PayoutPhase::Refunded | PayoutPhase::Reversed)
                 | Self::BillPayment(BillPaymentPhase::Succeeded)
                 | Self::Split(SplitPhase::Completed)
+        )
+    }
+
+    /// The stage in which the money came that is still here: a settled invoice was paid, even where nobody said so.
+    ///
+    /// `None`: no money came, or it has gone back.
+    pub const fn money_stage(self) -> Option<Self> {
+        match self {
+            Self::Invoice(InvoicePhase::Settled) => Some(Self::Invoice(InvoicePhase::Paid)),
+            Self::Payment(PaymentPhase::Voided) | Self::Payout(PayoutPhase::Refunded | PayoutPhase::Reversed) => None,
+            moved if moved.moved_money() => Some(moved),
+            _ => None,
+        }
+    }
+
+    /// Whether the subject was given up: money that comes after this is late, and the goods may be gone.
+    pub const fn is_given_up(self) -> bool {
+        matches!(
+            self,
+            Self::Payment(PaymentPhase::Failed | PaymentPhase::Canceled | PaymentPhase::Expired)
+                | Self::Invoice(InvoicePhase::Expired)
+        )
+    }
+
+    /// Whether another webhook about the subject usually came before.
+    pub const fn usually_follows(self) -> bool {
+        matches!(
+            self,
+            Self::Payment(PaymentPhase::Voided)
+                | Self::Invoice(InvoicePhase::Settled)
+                | Self::VirtualAccount(VirtualAccountPhase::Inactive)
+                | Self::PaymentMethod(PaymentMethodPhase::Inactive | PaymentMethodPhase::Expired)
+                | Self::PaymentToken(PaymentTokenPhase::Expired | PaymentTokenPhase::Canceled)
+                | Self::Payout(PayoutPhase::Locked | PayoutPhase::Refunded | PayoutPhase::Reversed)
+                | Self::RecurringPlan(RecurringPlanPhase::Inactive)
+                | Self::RecurringCycle(
+                    RecurringCyclePhase::Retrying | RecurringCyclePhase::Failed | RecurringCyclePhase::Succeeded
+                )
+                | Self::Account(AccountPhase::Activated | AccountPhase::Suspended | AccountPhase::Cleared)
+                | Self::Dispute(
+                    DisputePhase::DueDateApproaching
+                        | DisputePhase::UnderReview
+                        | DisputePhase::Lost
+                        | DisputePhase::Won
+                )
+        )
+    }
+
+    /// Whether a further phase is still expected.
+    pub const fn is_open(self) -> bool {
+        matches!(
+            self,
+            Self::Payment(PaymentPhase::Pending | PaymentPhase::Authorized)
+                | Self::Invoice(InvoicePhase::Pending)
+                | Self::PaymentToken(PaymentTokenPhase::Pending)
+                | Self::Card(CardPhase::InReview)
+                | Self::Refund(RefundPhase::Pending)
+                | Self::Payout(PayoutPhase::Pending | PayoutPhase::Ready | PayoutPhase::Locked)
+                | Self::RecurringCycle(RecurringCyclePhase::Scheduled | RecurringCyclePhase::Retrying)
         )
     }
 }
@@ -317,5 +376,51 @@ mod tests {
         assert!(Stage::Invoice(InvoicePhase::Paid) > Stage::Invoice(InvoicePhase::Expired));
         assert!(Stage::Payment(PaymentPhase::Succeeded) > Stage::Payment(PaymentPhase::Expired));
         assert!(Stage::Payout(PayoutPhase::Reversed) > Stage::Payout(PayoutPhase::Succeeded));
+    }
+
+    /// Written out, because a stage that is missing here is money that nobody hears of.
+    #[test]
+    fn money_is_here_in_these_stages_and_in_no_other() {
+        let here = Stage::ALL.iter().filter_map(|stage| Some((stage.as_str(), stage.money_stage()?.as_str())));
+        let expected = [
+            ("payment.succeeded", "payment.succeeded"),
+            ("invoice.paid", "invoice.paid"),
+            ("invoice.settled", "invoice.paid"),
+            ("refund.succeeded", "refund.succeeded"),
+            ("payout.succeeded", "payout.succeeded"),
+            ("bill_payment.succeeded", "bill_payment.succeeded"),
+            ("split.completed", "split.completed"),
+        ];
+        assert_eq!(here.collect::<Vec<_>>(), expected);
+        let moved = Stage::ALL.iter().filter(|stage| stage.moved_money() && stage.money_stage().is_none());
+        let gone: Vec<_> = moved.map(|stage| stage.as_str()).collect();
+        assert_eq!(gone, ["payment.voided", "payout.refunded", "payout.reversed"]);
+    }
+
+    #[test]
+    fn what_was_given_up_or_is_still_open_has_moved_no_money() {
+        for stage in Stage::ALL.iter().filter(|stage| stage.is_given_up() || stage.is_open()) {
+            assert!(!stage.moved_money(), "{stage}");
+            assert!(!(stage.is_given_up() && stage.is_open()), "{stage}");
+        }
+        let names = |is: fn(Stage) -> bool| -> Vec<_> {
+            Stage::ALL.iter().filter(|stage| is(**stage)).map(|stage| stage.as_str()).collect()
+        };
+        let given_up = ["payment.failed", "payment.canceled", "payment.expired", "invoice.expired"];
+        assert_eq!(names(Stage::is_given_up), given_up);
+        let open = [
+            "payment.pending",
+            "payment.authorized",
+            "invoice.pending",
+            "payment_token.pending",
+            "card.in_review",
+            "refund.pending",
+            "payout.pending",
+            "payout.ready",
+            "payout.locked",
+            "recurring_cycle.scheduled",
+            "recurring_cycle.retrying",
+        ];
+        assert_eq!(names(Stage::is_open), open);
     }
 }

@@ -1,4 +1,4 @@
-//! Money: an exact decimal with its currency. Read by `event/`, carried by `Observation`, printed in domain events.
+//! Money: an exact decimal with its currency. Read from webhooks, carried by `Observation`, written in domain events.
 //!
 //! **Invariant:** no float. What is printed is digit for digit what was read, trailing zeros included.
 
@@ -28,6 +28,11 @@ impl Amount {
     /// The sum, or `None` when it needs more than 28 digits.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
+    }
+
+    /// Whether the amount is below zero.
+    pub fn is_negative(self) -> bool {
+        self.0.is_sign_negative() && !self.0.is_zero()
     }
 
     /// An amount given in a currency's minor units, such as 1000 centavos, in major units: `10.00`.
@@ -93,16 +98,6 @@ pub struct Currency(String);
 pub struct NotACurrency;
 
 impl Currency {
-    /// The Indonesian rupiah: the currency of every product that was sold in Indonesia only and names none.
-    pub fn idr() -> Self {
-        Self("IDR".to_owned())
-    }
-
-    /// The Philippine peso: likewise for the products that were sold in the Philippines only.
-    pub fn php() -> Self {
-        Self("PHP".to_owned())
-    }
-
     /// How many digits the minor unit has, as Xendit counts: 2 for PHP, of which 1000 centavos are 10.00.
     ///
     /// `None` for a code that is not in ISO 4217.
@@ -157,6 +152,21 @@ pub struct Money {
     pub amount: Amount,
     /// Of what.
     pub currency: Currency,
+}
+
+/// The text is not a currency and an amount, such as `IDR 1000`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a currency and an amount")]
+pub struct NotMoney;
+
+impl FromStr for Money {
+    type Err = NotMoney;
+
+    /// Reads what `Display` writes.
+    fn from_str(text: &str) -> Result<Self, NotMoney> {
+        let (currency, amount) = text.split_once(' ').ok_or(NotMoney)?;
+        Ok(Self { amount: amount.parse().map_err(|_| NotMoney)?, currency: currency.parse().map_err(|_| NotMoney)? })
+    }
 }
 
 impl fmt::Display for Money {
@@ -217,6 +227,15 @@ mod tests {
         assert_eq!("PHP".parse::<Currency>().unwrap().as_str(), "PHP");
         for text in ["", "php", "PH", "PHPX", "P1P", "é1"] {
             assert_eq!(text.parse::<Currency>(), Err(NotACurrency), "{text}");
+        }
+    }
+
+    #[test]
+    fn money_is_read_as_it_is_written() {
+        let money: Money = "PHP 1000.10".parse().unwrap();
+        assert_eq!(money.to_string(), "PHP 1000.10");
+        for text in ["", "PHP", "PHP ", "1 PHP", "PHP 1e3", "PHP  1"] {
+            assert_eq!(text.parse::<Money>(), Err(NotMoney), "{text}");
         }
     }
 

@@ -1,7 +1,7 @@
-//! Observation: what one event says about one thing. Made by `Event::observe`, merged into the ledger.
+//! Observation: what one event says about one subject. Made by `Webhook::observe`, merged into the ledger.
 //!
 //! **Invariant:** everything in here comes from the body. Not the time of delivery, which differs between two
-//! deliveries of one event, and not `webhook-id`, which a provider's duplicate changes.
+//! deliveries of one event, and not `webhook-id`, which changes when a provider sends a payment again.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -13,25 +13,18 @@ use crate::{
     money::Money,
 };
 
-/// What distinguishes a repeat from news where a thing can be in one phase more than once.
-///
-/// Of two marks in one phase the greater is the newer.
+/// What makes a second event in the same stage news. Of two marks in one stage, the greater is the newer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(rename_all = "snake_case")]
 pub enum Mark {
     /// A count of attempts.
     Count(u64),
-    /// When the thing was updated.
+    /// When the resource was updated.
     At(Timestamp),
-    /// What was said of it. Which of two texts is the newer is for the time to say.
+    /// The same, with the reason.
+    AtBecause(Timestamp, String),
+    /// What it says. Which of two texts is the newer is for the time to say.
     Text(String),
-}
-
-impl From<String> for Mark {
-    /// What was said, as the ledger will read it again: there a text that is a time is one.
-    fn from(text: String) -> Self {
-        text.parse().map_or(Self::Text(text), Self::At)
-    }
 }
 
 /// A value in the body that was not of the type it has always had, or not among the values that are known.
@@ -39,7 +32,7 @@ impl From<String> for Mark {
 /// Names and types only: the value itself may be personal data and is never kept here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Drift {
-    /// The field's path in the thing, such as `status`: in `data` where there is an envelope, else in the body.
+    /// The field's path in the object, such as `status`: in `data` where there is an envelope, else in the body.
     pub field: &'static str,
     /// What was found there, such as `an object` or `an unknown value`.
     pub found: &'static str,
@@ -51,15 +44,17 @@ impl fmt::Display for Drift {
     }
 }
 
-/// What one event says about one thing.
+/// What one event says about one subject: a payment, a payout, a refund and so on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Observation {
-    /// What kind of thing, and which of its phases it was seen in.
+    /// What kind of subject, and which of its phases it was seen in.
     pub stage: Stage,
-    /// The thing's id at Xendit.
+    /// The subject's id at Xendit.
     pub id: String,
-    /// The Xendit account (business) that the thing belongs to, when the body says.
+    /// What the id is unique within, where it is not unique by itself.
+    pub within: Option<String>,
+    /// The Xendit account (business) that the subject belongs to, when the body says.
     pub account: Option<String>,
     /// The merchant's own reference, when there is one.
     pub reference: Option<String>,
@@ -71,14 +66,14 @@ pub struct Observation {
     pub channel: Option<String>,
     /// Why it failed, in Xendit's word, such as `INSUFFICIENT_BALANCE`.
     pub failure_code: Option<String>,
-    /// When it happened, in Xendit's words about the thing itself.
+    /// When it happened, in Xendit's words about the subject itself.
     pub occurred_at: Option<Timestamp>,
     /// What makes this news although the phase is the same.
     pub mark: Option<Mark>,
     /// What was paid, collected, refunded or sent. Never set before money has moved.
     pub paid: Option<Money>,
-    /// What was asked for, where Xendit says so separately, and wherever nothing was paid.
-    pub asked: Option<Money>,
+    /// What was requested, where Xendit says so separately, and wherever nothing was paid.
+    pub requested: Option<Money>,
     /// The captures of a payment that is collected in parts, by capture id.
     pub captures: BTreeMap<String, Money>,
     /// Why an event is kept without being acted on. Set for `Kind::Unknown` only.
@@ -93,6 +88,7 @@ impl Observation {
         Self {
             stage,
             id,
+            within: None,
             account: None,
             reference: None,
             status: None,
@@ -102,23 +98,14 @@ impl Observation {
             occurred_at: None,
             mark: None,
             paid: None,
-            asked: None,
+            requested: None,
             captures: BTreeMap::new(),
             unknown: None,
             drift: Vec::new(),
         }
     }
 
-    /// Keeps the one amount that a body names: as paid once money has moved, else as asked for.
-    pub(crate) fn amount(&mut self, money: Option<Money>) {
-        if self.stage.moved_money() {
-            self.paid = money;
-        } else {
-            self.asked = money;
-        }
-    }
-
-    /// The thing's kind.
+    /// The subject's kind.
     pub fn kind(&self) -> Kind {
         self.stage.kind()
     }
@@ -133,11 +120,11 @@ pub enum Unknown {
     Shape,
     /// The body names its event under `event_type`, as the platform's old webhooks did. None of them is known.
     EventType,
-    /// The event is known, but the field that says which thing it is about is missing or unusable.
+    /// The event is known, but a field that identifies its subject is missing or unusable.
     Missing(&'static str),
     /// The event is known, but the field that says what happened holds a value that is not.
     Value(&'static str),
-    /// A key stands in the body twice, so that it can be read in two ways.
+    /// A key occurs twice in the body, so that it can be read in two ways.
     Ambiguous,
 }
 
@@ -149,21 +136,7 @@ impl fmt::Display for Unknown {
             Self::EventType => f.write_str("an event_type, as only the platform's old webhooks have"),
             Self::Missing(field) => write!(f, "no usable {field}"),
             Self::Value(field) => write!(f, "unknown value of {field}"),
-            Self::Ambiguous => f.write_str("a key stands in the body twice"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_said_is_read_again_as_it_was_written_even_if_it_is_a_time() {
-        for said in ["EXCEEDED_DEADLINE", "2026-01-02T03:04:05Z", "2026-01-02T10:04:05+07:00", "7", ""] {
-            let mark = Mark::from(said.to_owned());
-            let written = serde_json::to_string(&mark).unwrap();
-            assert_eq!(serde_json::from_str::<Mark>(&written).unwrap(), mark, "{said}");
+            Self::Ambiguous => f.write_str("a key occurs twice in the body"),
         }
     }
 }

@@ -26,8 +26,8 @@ use aws_sdk_sqs::types::MessageSystemAttributeName;
 use fastrand::Rng;
 use futures_util::{StreamExt as _, future, stream};
 use jiff::Timestamp;
-use receiver::queue::MAX_MESSAGE_BYTES;
 use serde_json::Value;
+use shared::envelope::MAX_QUEUED_BYTES;
 use tokio::time::sleep;
 
 pub use self::figures::Figures;
@@ -224,7 +224,7 @@ impl Xendit<'_> {
         loop {
             let mut body = self.facts[fact].body(Timestamp::now());
             if self.dice.lock().unwrap().u32(..200) == 0 {
-                body.push_str(&" ".repeat(MAX_MESSAGE_BYTES));
+                body.push_str(&" ".repeat(MAX_QUEUED_BYTES));
             }
             let id = self.fresh_id();
             self.seen.lock().unwrap().deliveries.insert(id.clone(), fact);

@@ -9,8 +9,9 @@ use std::{
 };
 
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName, QueueAttributeName};
-use processor::ledger::item::Item;
-use runtime::aws::Patience;
+use ledger::item::Item;
+use runtime::aws::CallLimits;
+use shared::stack::{BUS_NAME, DLQ_URL, INBOX_BUCKET, LEDGER_TABLE, QUEUE_URL};
 
 use crate::{
     process::lambda,
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// Moto is one process for everybody.
-const PATIENCE: Patience = Patience { attempt: Duration::from_secs(30), total: Duration::from_mins(2), attempts: 3 };
+const LIMITS: CallLimits = CallLimits { attempt: Duration::from_secs(30), total: Duration::from_mins(2), attempts: 3 };
 
 /// What there is, by the names that `stack.py` gives it.
 pub struct Cloud {
@@ -48,7 +49,7 @@ impl Cloud {
             .unwrap();
         assert!(stack.status.success(), "{}", String::from_utf8_lossy(&stack.stderr));
         let names: HashMap<String, String> = serde_json::from_slice(&stack.stdout).unwrap();
-        let aws = config(&moto.endpoint, PATIENCE).await;
+        let aws = config(&moto.endpoint, LIMITS).await;
         let sqs = aws_sdk_sqs::Client::new(&aws);
         let seconds = visibility.as_secs().to_string();
         let queue = sqs.set_queue_attributes().queue_url(&names["queue_url"]);
@@ -68,13 +69,13 @@ impl Cloud {
     /// What the functions are given.
     pub fn variables(&self) -> Vec<(String, String)> {
         let settings = [
-            ("QUEUE_URL", "queue_url"),
-            ("DLQ_URL", "dlq_url"),
-            ("INBOX_BUCKET", "inbox"),
-            ("LEDGER_TABLE", "table"),
-            ("BUS_NAME", "bus"),
+            (QUEUE_URL, "queue_url"),
+            (DLQ_URL, "dlq_url"),
+            (INBOX_BUCKET, "inbox"),
+            (LEDGER_TABLE, "table"),
+            (BUS_NAME, "bus"),
         ];
-        let settings = settings.map(|(setting, name)| (setting, self.names[name].as_str()));
+        let settings = settings.map(|(setting, name)| (setting.name, self.names[name].as_str()));
         let all = lambda("", &self.moto.endpoint).into_iter().chain(settings);
         all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }

@@ -8,17 +8,22 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use processor::{
-    batch::Record,
-    bus::{Bus, Rejected},
-    domain_event::DomainEvent,
-    inbox::{Claim, NotFetched},
-    ledger::{Ledger, LedgerTrouble, Write, item::Item},
-    source::{Source, SourceTrouble},
+use ledger::{
+    bus::{Bus, Refusal},
+    item::{FORMAT, Item},
+    key::Key,
+    store::{Ledger, StoreError, Write},
 };
-use receiver::queue::{MAX_MESSAGE_BYTES, NotStored, Queue};
+use processor::{
+    inbox::{Claim, NotFetched},
+    source::{Source, SourceError},
+};
+use receiver::queue::{NotStored, Queue};
 use serde_json::{Value, json};
-use shared::envelope::Envelope;
+use shared::{
+    domain_event::DomainEvent,
+    envelope::{Envelope, MAX_QUEUED_BYTES},
+};
 
 use crate::trouble::{BusMood, Clock, InboxMood, LedgerMood, Mood, Power, QueueMood, SourceMood};
 
@@ -163,7 +168,7 @@ impl Queue for MemoryQueue {
         self.power.step().await;
         let body = envelope.seal();
         match self.mood.get() {
-            _ if body.len() > MAX_MESSAGE_BYTES => return Err(NotStored::TooLarge { bytes: body.len() }),
+            _ if body.len() > MAX_QUEUED_BYTES => return Err(NotStored::TooLarge { bytes: body.len() }),
             QueueMood::Refuses => return Err(NotStored::Refused("ServiceUnavailable".to_owned())),
             QueueMood::LosesReplies => {
                 self.put(&body);
@@ -225,7 +230,7 @@ impl processor::inbox::Inbox for MemoryInbox {
     async fn fetch(&self, claim: &Claim) -> Result<String, NotFetched> {
         self.queue.power.step().await;
         if matches!(self.mood.get(), InboxMood::Down) {
-            return Err(NotFetched::Transient("timeout".to_owned()));
+            return Err(NotFetched::Passing("timeout".to_owned()));
         }
         let objects = self.objects.lock().unwrap();
         objects.get(&claim.key).cloned().ok_or(NotFetched::Permanent("the object is gone"))
@@ -252,36 +257,36 @@ impl MemorySource {
         self.delays.lock().unwrap().clone()
     }
 
-    fn panic_if_told(&self, record: &Record) {
+    fn panic_if_told(&self, message: &processor::message::Message) {
         if let SourceMood::PanicsOn(part) = self.mood.get() {
-            assert!(!record.body.contains(part), "the source was told to panic");
+            assert!(!message.body.contains(part), "the source was told to panic");
         }
     }
 }
 
 impl Source for MemorySource {
-    async fn postpone(&self, record: &Record, delay: Duration) -> Result<(), SourceTrouble> {
+    async fn postpone(&self, message: &processor::message::Message, delay: Duration) -> Result<(), SourceError> {
         self.queue.power.step().await;
-        self.panic_if_told(record);
+        self.panic_if_told(message);
         if matches!(self.mood.get(), SourceMood::CannotPostpone) {
-            return Err(SourceTrouble("timeout".to_owned()));
+            return Err(SourceError("timeout".to_owned()));
         }
         self.delays.lock().unwrap().push(delay);
         let visible_at = self.queue.clock.now().checked_add(delay).unwrap();
         let mut messages = self.queue.messages.lock().unwrap();
-        let message = messages.iter_mut().find(|message| message.id == record.message_id).unwrap();
-        assert_eq!(record.receipt_handle, format!("{}/{}", message.id, message.receive_count));
-        message.visible_at = visible_at;
+        let kept = messages.iter_mut().find(|kept| kept.id == message.id).unwrap();
+        assert_eq!(message.receipt_handle, format!("{}/{}", kept.id, kept.receive_count));
+        kept.visible_at = visible_at;
         Ok(())
     }
 
-    async fn park(&self, record: &Record, reason: &str) -> Result<(), SourceTrouble> {
+    async fn park(&self, message: &processor::message::Message, reason: &str) -> Result<(), SourceError> {
         self.queue.power.step().await;
-        self.panic_if_told(record);
+        self.panic_if_told(message);
         if matches!(self.mood.get(), SourceMood::CannotPark) {
-            return Err(SourceTrouble("timeout".to_owned()));
+            return Err(SourceError("timeout".to_owned()));
         }
-        let parked = Parked { body: record.body.clone(), reason: Some(reason.to_owned()) };
+        let parked = Parked { body: message.body.clone(), reason: Some(reason.to_owned()) };
         self.queue.dead.lock().unwrap().push(parked);
         self.queue.power.step().await;
         Ok(())
@@ -314,60 +319,86 @@ impl MemoryLedger {
         self.writes.lock().unwrap().clone()
     }
 
-    async fn put(&self, name: &'static str, item: &Item, version: Option<u64>) -> Result<Write, LedgerTrouble> {
+    /// Puts an item in as a newer deployment would write it.
+    pub fn write_as_newer(&self, item: &Item) {
+        let mut json = serde_json::to_value(item).unwrap();
+        json["format"] = (FORMAT + 1).into();
+        json["state"] = "of another form".into();
+        self.items.lock().unwrap().insert(item.key.to_string(), json.to_string());
+    }
+
+    async fn put(&self, name: &'static str, item: &Item, version: Option<u64>) -> Result<Write, StoreError> {
         self.power.step().await;
         self.writes.lock().unwrap().push(name);
         let mood = self.mood.get();
         match mood {
-            LedgerMood::Down => return Err(LedgerTrouble::Transient("timeout".to_owned())),
-            LedgerMood::Refuses(part) if item.key.contains(part) => {
-                return Err(LedgerTrouble::Permanent("ValidationException".to_owned()));
+            LedgerMood::Down => return Err(StoreError::Passing("timeout".to_owned())),
+            LedgerMood::Refuses(part) if item.key.as_str().contains(part) => {
+                return Err(StoreError::Permanent("ValidationException".to_owned()));
             }
-            LedgerMood::PanicsOn(part) => assert!(!item.key.contains(part), "the ledger was told to panic"),
+            LedgerMood::PanicsOn(part) => assert!(!item.key.as_str().contains(part), "the ledger was told to panic"),
             _ => {}
         }
-        let mut written = self.put_if(item, version);
+        let mut written = self.put_if(item, version)?;
         if matches!(mood, LedgerMood::LosesReplies) {
-            written = self.put_if(item, version);
+            written = self.put_if(item, version)?;
         }
         self.power.step().await;
         Ok(written)
     }
 
-    fn put_if(&self, item: &Item, version: Option<u64>) -> Write {
+    fn put_if(&self, item: &Item, version: Option<u64>) -> Result<Write, StoreError> {
         let mut items = self.items.lock().unwrap();
-        let found: Option<Item> = items.get(&item.key).map(|found| serde_json::from_str(found).unwrap());
-        match found {
+        let found = items.get(item.key.as_str()).map(|found| read(found)).transpose()?;
+        Ok(match found {
             None if version.is_some() => Write::Gone,
             Some(found) if version != Some(found.version) => Write::Found(Box::new(found)),
             _ => {
-                items.insert(item.key.clone(), serde_json::to_string(item).unwrap());
+                items.insert(item.key.to_string(), serde_json::to_string(item).unwrap());
                 Write::Stored
             }
-        }
+        })
     }
 }
 
+/// Reads an item as the adapter for DynamoDB does.
+fn read(json: &str) -> Result<Item, StoreError> {
+    let value: Value = serde_json::from_str(json).unwrap();
+    if value["format"].as_u64().unwrap() > u64::from(FORMAT) {
+        return Err(StoreError::Newer);
+    }
+    Ok(serde_json::from_str(json).unwrap())
+}
+
 impl Ledger for MemoryLedger {
-    async fn insert(&self, item: &Item) -> Result<Write, LedgerTrouble> {
+    async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
+        self.power.step().await;
+        self.writes.lock().unwrap().push("get");
+        if matches!(self.mood.get(), LedgerMood::Down) {
+            return Err(StoreError::Passing("timeout".to_owned()));
+        }
+        self.items.lock().unwrap().get(key.as_str()).map(|item| read(item)).transpose()
+    }
+
+    async fn insert(&self, item: &Item) -> Result<Write, StoreError> {
         self.put("insert", item, None).await
     }
 
-    async fn replace(&self, item: &Item, version: u64) -> Result<Write, LedgerTrouble> {
+    async fn replace(&self, item: &Item, version: u64) -> Result<Write, StoreError> {
         self.put("replace", item, Some(version)).await
     }
 
-    async fn clear(&self, key: &str, events: &[&DomainEvent]) -> Result<(), LedgerTrouble> {
+    async fn clear(&self, key: &Key, events: &[String]) -> Result<(), StoreError> {
         self.power.step().await;
         self.writes.lock().unwrap().push("clear");
         if matches!(self.mood.get(), LedgerMood::Down | LedgerMood::CannotClear) {
-            return Err(LedgerTrouble::Transient("timeout".to_owned()));
+            return Err(StoreError::Passing("timeout".to_owned()));
         }
         {
             let mut items = self.items.lock().unwrap();
-            if let Some(text) = items.get_mut(key) {
+            if let Some(text) = items.get_mut(key.as_str()) {
                 let mut item: Item = serde_json::from_str(text).unwrap();
-                item.outbox.retain(|id, _| !events.iter().any(|event| event.id == *id));
+                item.outbox.retain(|id, _| !events.contains(id));
                 item.version += 1;
                 *text = serde_json::to_string(&item).unwrap();
             }
@@ -399,27 +430,31 @@ impl MemoryBus {
 }
 
 impl Bus for MemoryBus {
-    async fn publish(&self, events: &[&DomainEvent]) -> Vec<Rejected> {
+    async fn publish(&self, events: &[&DomainEvent]) -> Vec<Result<(), Refusal>> {
         self.power.step().await;
         let mood = self.mood.get();
-        let mut rejected = Vec::new();
+        let mut results = Vec::new();
         for event in events {
-            let refused = match mood {
-                BusMood::Well => false,
-                BusMood::Down => true,
-                BusMood::Rejects(detail_type) => event.detail_type == detail_type,
+            let refusal = match mood {
+                BusMood::Well => None,
+                BusMood::Down => Some(Refusal::Passing("InternalFailure".to_owned())),
+                BusMood::Rejects(detail_type) => {
+                    (event.detail_type == detail_type).then(|| Refusal::Passing("InternalFailure".to_owned()))
+                }
+                BusMood::RefusesForGood(part) => {
+                    event.detail.contains(part).then(|| Refusal::Permanent("MalformedDetail".to_owned()))
+                }
                 BusMood::PanicsOn(part) => {
                     assert!(!event.detail.contains(part), "the bus was told to panic");
-                    false
+                    None
                 }
             };
-            if refused {
-                rejected.push(Rejected { id: event.id.clone(), reason: "InternalFailure".to_owned() });
-            } else {
+            results.push(refusal.map_or(Ok(()), Err));
+            if results.last().unwrap().is_ok() {
                 self.published.lock().unwrap().push((*event).clone());
             }
         }
         self.power.step().await;
-        rejected
+        results
     }
 }

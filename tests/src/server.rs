@@ -11,16 +11,16 @@ use std::{
 
 use aws_config::{Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
-use runtime::aws::{Patience, connect};
+use runtime::aws::{CallLimits, connect};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
 /// The configuration that the functions use, pointed at a server on this machine.
-pub async fn config(endpoint: &str, patience: Patience) -> SdkConfig {
+pub async fn config(endpoint: &str, limits: CallLimits) -> SdkConfig {
     let credentials = Credentials::new("test", "test", None, None, "tests");
-    connect(patience)
+    connect(limits)
         .await
         .unwrap()
         .into_builder()

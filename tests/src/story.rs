@@ -1,20 +1,17 @@
 //! Story: post, pump, look. Both functions as they are, from an HTTP request to what is published.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use lambda_http::http::{Request, Response};
-use processor::{
-    batch::{Batch, Processor},
-    domain_event::DomainEvent,
-    ledger::item::Item,
-};
+use ledger::item::Item;
+use processor::{batch::Processor, message::Batch};
 use receiver::{
     handler::Receiver,
     verify::{Arrival, Digest, TOKEN_HEADER},
 };
 use serde_json::Value;
-use shared::envelope::Environment;
+use shared::{domain_event::DomainEvent, envelope::Environment};
 
 use crate::{
     fixture::LOCAL_TOKEN,
@@ -125,6 +122,11 @@ impl Default for Story {
 impl Story {
     /// Nothing has happened yet.
     pub fn new() -> Self {
+        Self::with_token_accounts([])
+    }
+
+    /// The same, with tokens that may speak for some accounts only.
+    pub fn with_token_accounts<const N: usize>(token_accounts: [(String, BTreeSet<String>); N]) -> Self {
         let (clock, power) = (Clock::default(), Power::default());
         let queue = MemoryQueue::new(clock.clone(), power.clone());
         let (ledger, bus) = (MemoryLedger::new(power.clone()), MemoryBus::new(power.clone()));
@@ -139,6 +141,7 @@ impl Story {
             bus: bus.clone(),
             source: source.clone(),
             environment: Environment::Test,
+            token_accounts: token_accounts.into_iter().collect(),
             clock: Box::new(move || now.now()) as NowFn,
         };
         Self { queue, inbox, ledger, bus, source, clock, power, receiver, processor }

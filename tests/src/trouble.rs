@@ -150,6 +150,8 @@ pub enum BusMood {
     Down,
     /// It answers 200, with entries of this type rejected.
     Rejects(&'static str),
+    /// It will never take an event whose detail contains this.
+    RefusesForGood(&'static str),
     /// It panics when the detail contains this.
     PanicsOn(&'static str),
 }

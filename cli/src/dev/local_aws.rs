@@ -1,30 +1,33 @@
-//! The local AWS: moto's server with the resources of template.yaml, and what the other parts ask it.
+//! The local AWS: moto's server with the resources of template.yaml, and the calls that the other parts make to it.
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use aws_credential_types::Credentials;
-use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use aws_smithy_http_client::Builder;
-use processor::ledger::item::Item;
+use ledger::{dynamo::DynamoLedger, item::Item, key::Key, store::Ledger as _};
 use serde::Deserialize;
-use shared::envelope::Envelope;
+use serde_json::value::RawValue;
+use shared::{domain_event::Detail, envelope::Envelope};
 use tokio::{process::Command, sync::Mutex};
 
 use super::children::{Children, free_port};
 use crate::project::Project;
 
-/// Where Xendit's merchants are nearest to. The emulator has every region.
+/// The region nearest to most of Xendit's merchants. The emulator has all regions.
 pub(super) const REGION: &str = "ap-southeast-1";
 
-/// The emulator takes any credentials, and the SDK insists on some.
-pub(super) const CREDENTIALS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")];
+const ACCESS_KEY: &str = "local";
 
-/// How many messages one call returns at the most.
+/// The emulator accepts any credentials; the SDK requires some.
+pub(super) const CREDENTIALS: [(&str, &str); 2] =
+    [("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", ACCESS_KEY)];
+
+/// The most messages that one call returns.
 const RECEIVE_BATCH: i32 = 10;
 
-/// The names of what `stack.py` has made.
+/// The names of the resources that `stack.py` has created.
 #[derive(Debug, Deserialize)]
 pub(super) struct Names {
     pub(super) queue_url: String,
@@ -40,11 +43,11 @@ pub(super) struct LocalAws {
     pub(super) endpoint: String,
     pub(super) names: Arc<Names>,
     sqs: aws_sdk_sqs::Client,
-    dynamodb: aws_sdk_dynamodb::Client,
+    ledger: DynamoLedger,
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What has been read off the queues at the end of the flow, by delivery.
+/// What has been read from the last queues so far, by delivery id.
 #[derive(Default)]
 struct Seen {
     published: HashMap<String, Vec<String>>,
@@ -59,8 +62,8 @@ impl LocalAws {
         children.start("moto", &mut moto)?;
         children.wait_for(port, "moto").await?;
         let endpoint = format!("http://127.0.0.1:{port}");
-        let names = make_resources(project, &endpoint).await?;
-        let credentials = Credentials::new("local", "local", None, None, "the local stack");
+        let names = create_resources(project, &endpoint).await?;
+        let credentials = Credentials::new(ACCESS_KEY, ACCESS_KEY, None, None, "the local stack");
         let http = Builder::new().build_http();
         let sqs = aws_sdk_sqs::Config::builder()
             .behavior_version_latest()
@@ -78,19 +81,19 @@ impl LocalAws {
             .build();
         Ok(Self {
             endpoint,
+            ledger: DynamoLedger::new(aws_sdk_dynamodb::Client::from_conf(dynamodb), names.table.clone()),
             names: Arc::new(names),
             sqs: aws_sdk_sqs::Client::from_conf(sqs),
-            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
             seen: Arc::default(),
         })
     }
 
-    /// Takes up to ten messages off the webhook queue, waiting up to a second for the first.
+    /// Receives up to ten messages from the webhook queue. Waits up to a second for the first.
     pub(super) async fn receive(&self) -> Result<Vec<Message>> {
         self.take(&self.names.queue_url, None, Duration::from_secs(1)).await
     }
 
-    /// Deletes a message of the webhook queue.
+    /// Deletes a message from the webhook queue.
     pub(super) async fn delete(&self, message: &Message) -> Result<()> {
         let handle = message.receipt_handle().unwrap_or_default();
         self.sqs.delete_message().queue_url(&self.names.queue_url).receipt_handle(handle).send().await?;
@@ -98,42 +101,32 @@ impl LocalAws {
     }
 
     /// The ledger's item under a key.
-    pub(super) async fn item(&self, key: &str) -> Result<Option<Item>> {
-        let key = AttributeValue::S(key.to_owned());
-        let answer =
-            self.dynamodb.get_item().table_name(&self.names.table).key("key", key).consistent_read(true).send().await?;
-        answer
-            .item
-            .map(serde_dynamo::aws_sdk_dynamodb_1::from_item)
-            .transpose()
-            .context("the ledger holds another form")
+    pub(super) async fn item(&self, key: &Key) -> Result<Option<Item>> {
+        Ok(self.ledger.get(key).await?)
     }
 
-    /// The types of the domain events that a delivery has led to so far.
+    /// The types of the domain events that a delivery has caused so far.
     pub(super) async fn published(&self, delivery: &str) -> Result<Vec<String>> {
         #[derive(Deserialize)]
         #[serde(rename_all = "kebab-case")]
         struct Published {
             detail_type: String,
-            detail: Detail,
-        }
-        #[derive(Deserialize)]
-        struct Detail {
-            delivery: String,
+            detail: Box<RawValue>,
         }
 
         let mut seen = self.seen.lock().await;
         for message in self.drain(&self.names.published_url).await? {
             let event: Published = serde_json::from_str(message.body().unwrap_or_default())?;
-            seen.published.entry(event.detail.delivery).or_default().push(event.detail_type);
+            let detail = Detail::read(event.detail.get()).context("the bus holds an event of another form")?;
+            seen.published.entry(detail.delivery_id).or_default().push(event.detail_type);
         }
         Ok(seen.published.get(delivery).cloned().unwrap_or_default())
     }
 
-    /// The reason for which a delivery is in the dead-letter queue, if it is.
+    /// The reason why a delivery is in the dead-letter queue. `None`: it is not there.
     pub(super) async fn parked(&self, delivery: &str) -> Result<Option<String>> {
         let mut seen = self.seen.lock().await;
-        // Read, and left there: the queue is for people to look at.
+        // The messages stay in the queue, for people to look at.
         for message in self.take(&self.names.dlq_url, Some(1), Duration::ZERO).await? {
             let Ok(envelope) = Envelope::open(message.body().unwrap_or_default()) else { continue };
             let reason = message.message_attributes().and_then(|all| all.get("reason")?.string_value());
@@ -174,7 +167,7 @@ impl LocalAws {
     }
 }
 
-async fn make_resources(project: &Project, endpoint: &str) -> Result<Names> {
+async fn create_resources(project: &Project, endpoint: &str) -> Result<Names> {
     let output = Command::new(project.tool("python"))
         .args(["-c", include_str!("stack.py"), "template.yaml", endpoint])
         .current_dir(project.root())
@@ -183,7 +176,11 @@ async fn make_resources(project: &Project, endpoint: &str) -> Result<Names> {
         .output()
         .await
         .context("cannot run Python")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "template.yaml could not be made into a local stack:\n{}", said.trim());
-    serde_json::from_slice(&output.stdout).context("the local stack has no names")
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "the resources of template.yaml could not be created in the local AWS:\n{}",
+        errors.trim()
+    );
+    serde_json::from_slice(&output.stdout).context("stack.py did not print the names of the resources")
 }

@@ -1,26 +1,30 @@
-//! Poller: plays Lambda's SQS event source, as AWS documents it, with `ReportBatchItemFailures` on.
+//! Poller: plays Lambda's SQS trigger with `ReportBatchItemFailures`, as AWS documents it.
 //!
-//! It takes messages off the queue, invokes the processor with them, reads the bytes that come back, and deletes what
-//! was not reported as failed. Failed messages stay, and come again when their visibility timeout ends.
+//! It receives messages, invokes the processor with them, and deletes every message that the response does not list as
+//! failed. A failed message stays in the queue and is received again when its visibility timeout ends.
 
-use shared::envelope::Envelope;
+use shared::envelope::{Delivery, Envelope};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{children::Functions, gateway, local_aws::LocalAws};
+use super::{
+    functions::{Function, Functions},
+    local_aws::LocalAws,
+};
 
 pub(super) struct Poller {
     aws: LocalAws,
     functions: Functions,
-    settled: UnboundedSender<String>,
+    finished: UnboundedSender<Delivery>,
 }
 
 impl Poller {
-    /// `settled` is told the delivery of each message that has been deleted.
-    pub(super) fn new(aws: LocalAws, functions: Functions, settled: UnboundedSender<String>) -> Self {
-        Self { aws, functions, settled }
+    /// `finished` gets the delivery of each message that was deleted.
+    pub(super) fn new(aws: LocalAws, functions: Functions, finished: UnboundedSender<Delivery>) -> Self {
+        Self { aws, functions, finished }
     }
 
-    /// Polls until it is stopped. Errors are the children's to report: a poller's own would only repeat them.
+    /// Polls until the task is aborted. Errors are not reported here: they mean that a child has stopped, and that is
+    /// reported already.
     pub(super) async fn run(self) {
         loop {
             let Ok(messages) = self.aws.receive().await else { continue };
@@ -28,14 +32,15 @@ impl Poller {
                 continue;
             }
             let event = poller::event(&messages);
-            let answer = gateway::invoke(self.functions.invocations("processor"), event).await;
+            let response = self.functions.invoke(Function::Processor, event).await;
             let ids: Vec<_> = messages.iter().map(|message| message.message_id().unwrap_or_default()).collect();
-            let again = poller::come_again(&ids, answer.as_deref().ok());
-            for message in messages.iter().filter(|message| !again.contains(message.message_id().unwrap_or_default())) {
+            let failed = poller::come_again(&ids, response.as_deref().ok());
+            for message in messages.iter().filter(|message| !failed.contains(message.message_id().unwrap_or_default()))
+            {
                 if self.aws.delete(message).await.is_ok()
                     && let Ok(envelope) = Envelope::open(message.body().unwrap_or_default())
                 {
-                    let _ = self.settled.send(envelope.delivery.id);
+                    let _ = self.finished.send(envelope.delivery);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Progress: what is being done and for how long, on standard error, so that standard output stays for results.
+//! Progress: shows the current step and its duration on standard error. Standard output is for results.
 
 use std::{future::Future, io::IsTerminal as _, time::Duration};
 
@@ -13,7 +13,7 @@ impl Progress {
         Self { terminal: std::io::stderr().is_terminal() }
     }
 
-    /// Shows a step while it runs: a moving line on a terminal, one plain line elsewhere.
+    /// Shows a step while it runs: a spinner on a terminal, one plain line elsewhere.
     pub(super) async fn step<T>(&self, what: &'static str, work: impl Future<Output = T>) -> T {
         if !self.terminal {
             anstream::eprintln!("{what} …");

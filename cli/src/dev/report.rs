@@ -1,22 +1,37 @@
-//! Report: what became of each webhook, for people as a table and for machines as JSON lines.
+//! Report: the result of each webhook, for people as a table and for machines as JSON lines.
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, path::Path};
 
 use anyhow::Result;
 use comfy_table::{Cell, Color, Table, presets::NOTHING};
-use processor::ledger::{item, state::State};
+use ledger::{state::State, update::Update};
 use serde::Serialize;
-use shared::{envelope::Environment, event::Event, topic::Topic};
+use shared::{envelope::Delivery, topic::Topic, webhook::Webhook};
 
-use super::{Ready, gateway::Arrival, local_aws::LocalAws};
+use super::{gateway::Arrival, local_aws::LocalAws};
 
-/// One webhook and what became of it.
+/// Everything that another tool needs to use the stack.
+#[derive(Serialize)]
+pub(super) struct Ready<'a> {
+    pub(super) url: &'a str,
+    pub(super) topic_url: &'a str,
+    pub(super) token: &'a str,
+    pub(super) aws_endpoint_url: &'a str,
+    pub(super) region: &'a str,
+    pub(super) queue_url: &'a str,
+    pub(super) dlq_url: &'a str,
+    pub(super) table: &'a str,
+    pub(super) bus: &'a str,
+    pub(super) log_dir: &'a Path,
+}
+
+/// One webhook and its result.
 #[derive(Serialize)]
 pub(super) struct Row {
-    /// The bundled webhook's name, or none for one that somebody else sent.
+    /// The bundled webhook's name. `None`: somebody else sent it.
     webhook: Option<String>,
     status: u16,
-    /// The delivery's id, when it was acknowledged.
+    /// The delivery's id. `None`: the receiver did not acknowledge the webhook.
     pub(super) delivery: Option<String>,
     event: Option<String>,
     kind: Option<&'static str>,
@@ -24,7 +39,7 @@ pub(super) struct Row {
     id: Option<String>,
     amount: Option<String>,
     currency: Option<String>,
-    /// Whether the ledger knows what the webhook said, or something newer.
+    /// Whether the ledger holds what the webhook says, or something newer.
     in_ledger: bool,
     /// Why it is in the dead-letter queue.
     parked: Option<String>,
@@ -53,24 +68,28 @@ impl Row {
         }
     }
 
-    /// Looks where the webhook must be by now: what it says is worked out here, and compared with what is stored.
-    pub(super) async fn see_through(&mut self, aws: &LocalAws) -> Result<()> {
+    /// Fills in the result of a webhook whose message has left the queue.
+    ///
+    /// What the ledger must hold is worked out from the request that the gateway got. Only the time of arrival comes from
+    /// the delivery: by it the ledger decides which times in a body it believes.
+    pub(super) async fn complete(&mut self, delivery: Delivery, aws: &LocalAws) -> Result<()> {
         let (path, body) = &self.request;
         let topic = path.strip_prefix("/webhook/").and_then(|topic| topic.parse::<Topic>().ok());
-        let delivery = self.delivery.as_deref().unwrap_or_default();
-        let Ok(event) = Event::parse(body, topic.as_ref()) else {
-            self.parked = aws.parked(delivery).await?;
+        let id = delivery.id.clone();
+        let Ok(webhook) = Webhook::parse(body, topic.as_ref()) else {
+            self.parked = aws.parked(&id).await?;
             return Ok(());
         };
-        let seen = event.observe();
-        let state = State::from(&seen);
-        let item = aws.item(&item::key(Environment::Test, &seen)).await?;
+        let update = Update::new(webhook.observe(), delivery, webhook.text());
+        let state = State::from(&update.observation);
+        let item = aws.item(&update.key()).await?;
         self.in_ledger = item.is_some_and(|item| item.state.clone().merge(state.clone()) == item.state);
-        self.published = aws.published(delivery).await?;
+        self.published = aws.published(&id).await?;
         if !self.in_ledger {
-            self.parked = aws.parked(delivery).await?;
+            self.parked = aws.parked(&id).await?;
         }
-        let money = state.paid_in_all().or(seen.asked);
+        let seen = update.observation;
+        let money = state.paid_in_all().or(seen.requested);
         self.amount = money.as_ref().map(|money| money.amount.to_string());
         self.currency = money.map(|money| money.currency.to_string());
         self.event = Some(seen.event);
@@ -118,21 +137,21 @@ pub(super) struct Report {
     json: bool,
     /// The bundled webhooks.
     rows: Vec<Row>,
-    invitation: String,
+    instructions: String,
 }
 
 impl Report {
     pub(super) fn new(json: bool) -> Self {
-        Self { json, rows: Vec::new(), invitation: String::new() }
+        Self { json, rows: Vec::new(), instructions: String::new() }
     }
 
     pub(super) fn ready(&mut self, ready: &Ready<'_>) -> Result<()> {
         if self.json {
             anstream::println!("{}", serde_json::to_string(ready)?);
         }
-        self.invitation = format!(
+        self.instructions = format!(
             "Send webhooks to {url} or {topic_url}, with this header:\n  x-callback-token: {token}\n\
-             Logs: {logs}   Emulated AWS: {aws}\nStop with Ctrl-C.",
+             Logs: {logs}   Emulated AWS: {aws}\nPress Ctrl-C to stop.",
             url = ready.url,
             topic_url = ready.topic_url,
             token = ready.token,
@@ -142,7 +161,7 @@ impl Report {
         Ok(())
     }
 
-    /// Takes a webhook that has been seen through. Returns how many bundled ones that were.
+    /// Adds a webhook whose result is known. Returns how many bundled ones that were.
     pub(super) fn add(&mut self, row: Row) -> Result<usize> {
         if self.json {
             anstream::println!("{}", serde_json::to_string(&row)?);
@@ -158,15 +177,15 @@ impl Report {
         Ok(1)
     }
 
-    /// How to use the stack that is now serving.
-    pub(super) fn invite(&self) {
+    /// Prints how to use the stack while it serves.
+    pub(super) fn print_instructions(&self) {
         if !self.json {
-            anstream::println!("\n{}", self.invitation);
+            anstream::println!("\n{}", self.instructions);
         }
     }
 
-    /// Prints the table of the bundled webhooks and the line that sums it up. `missing` were not seen through.
-    pub(super) fn sum_up(&mut self, missing: usize) {
+    /// Prints the table of the bundled webhooks and the last line. The result of `missing` more is unknown.
+    pub(super) fn summarize(&mut self, missing: usize) {
         if self.json {
             return;
         }
@@ -179,8 +198,8 @@ impl Report {
         anstream::println!("{table}\n\n{}", self.last_line(missing));
     }
 
-    /// How many bundled webhooks were refused, or acknowledged and then lost.
-    pub(super) fn unwell(&self) -> usize {
+    /// How many bundled webhooks were refused or lost.
+    pub(super) fn failures(&self) -> usize {
         self.rows.iter().filter(|row| !row.acknowledged() || row.lost()).count()
     }
 

@@ -1,9 +1,10 @@
-"""Makes the local stack's resources from template.yaml: the template stays the only description of the cloud.
+"""Creates the local stack's resources from template.yaml, which stays the only description of the cloud.
 
-SAM's own translator turns the template into plain CloudFormation, and moto's CloudFormation makes of it what webhooks
-go through: queues, table, bus. Functions, API and alarms are played by `xendit-hooks dev` itself, or not needed.
+SAM's own translator turns the template into plain CloudFormation. moto's CloudFormation creates the resources that
+webhooks go through: queues, bucket, table and bus. `xendit-hooks dev` plays the API and runs the functions itself. The
+local stack needs no alarms.
 
-Usage: stack.py TEMPLATE ENDPOINT     Prints the names of what was made as one JSON object.
+Usage: stack.py TEMPLATE ENDPOINT     Prints the names of the created resources as one JSON object.
 """
 
 import json
@@ -19,7 +20,7 @@ KINDS = {
     "AWS::S3::Bucket",
     "AWS::SQS::Queue",
 }
-# Fixed on a laptop, so that events/env.json can name them. In the cloud the template chooses.
+# Fixed names, so that events/env.json can hold them. In the cloud the template chooses the names.
 NAMES = {
     "DeadLetterQueue": ("QueueName", "xendit-hooks-dead-letters"),
     "EventBus": ("Name", "xendit-hooks"),
@@ -32,7 +33,7 @@ PARAMETERS = {"Environment": "test", "CallbackTokens": "local=" + 64 * "0"}
 
 
 class NoManagedPolicies:
-    """Spares the translator its question to IAM."""
+    """Stops the translator from asking IAM for AWS's managed policies."""
 
     def load(self):
         return {}
@@ -43,7 +44,7 @@ def resources(path):
         template = yaml_parse(file.read())
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
-            # Nothing is uploaded here, and SAM wants an address in S3.
+            # Nothing is uploaded, but SAM requires an S3 address.
             resource["Properties"]["CodeUri"] = "s3://none/none"
     plain = transform(template, dict(PARAMETERS), NoManagedPolicies())
     kept = {name: one for name, one in plain["Resources"].items() if one["Type"] in KINDS}
@@ -52,7 +53,7 @@ def resources(path):
         sys.exit(f"template.yaml has no {', '.join(sorted(missing))}")
     for name, (key, value) in NAMES.items():
         kept[name].setdefault("Properties", {})[key] = value
-        # What it depends on, such as a policy, is not made here.
+        # Its dependencies, such as a policy, are not created here.
         kept[name].pop("DependsOn", None)
     sections = {key: plain[key] for key in ("Parameters", "Conditions", "Mappings") if key in plain}
     return {**sections, "Resources": kept}
@@ -73,19 +74,20 @@ def main(path, endpoint):
     )
     sqs, events = client("sqs"), client("events")
 
-    # moto's CloudFormation makes the bucket without its notifications.
+    # moto's CloudFormation creates the bucket without its notifications.
     queue = sqs.get_queue_attributes(QueueUrl=url(NAMES["WebhookQueue"][1]), AttributeNames=["QueueArn"])
-    told = template["Resources"]["InboxBucket"]["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
+    bucket = template["Resources"]["InboxBucket"]["Properties"]
+    notifications = bucket["NotificationConfiguration"]["QueueConfigurations"]
     client("s3").put_bucket_notification_configuration(
         Bucket=NAMES["InboxBucket"][1],
         NotificationConfiguration={
             "QueueConfigurations": [
-                {"QueueArn": queue["Attributes"]["QueueArn"], "Events": [one["Event"]]} for one in told
+                {"QueueArn": queue["Attributes"]["QueueArn"], "Events": [one["Event"]]} for one in notifications
             ]
         },
     )
 
-    # A rule like a merchant's, so that what was published can be read back.
+    # A rule such as a merchant would create, so that the published events can be read back.
     published = sqs.create_queue(QueueName=f"{STACK}-published")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=published, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     bus = NAMES["EventBus"][1]

@@ -1,19 +1,17 @@
-//! Inbox: where the receiver leaves an envelope that the queue does not take. What comes on the queue instead is S3's own
-//! notification of the object, a claim. The port, and its adapter for S3.
+//! Inbox: where the receiver leaves an envelope that the queue does not take. The queue has S3's notification of the object
+//! instead, a claim. The port, and its adapter for S3.
 
 use std::{borrow::Cow, future::Future};
 
-use aws_sdk_s3::{
-    Client,
-    error::{ProvideErrorMetadata, SdkError},
-    operation::get_object::GetObjectError,
-};
+use aws_sdk_s3::{Client, operation::get_object::GetObjectError};
 use percent_encoding::percent_decode_str;
+use runtime::aws::trouble;
 use serde::Deserialize;
 use serde_json::Value;
+use shared::envelope::max_sealed_bytes;
 
-/// The most that an object may hold. A function takes events of 6 MB, and base64 makes eight of six.
-const MAX_OBJECT_BYTES: i64 = 16 * 1024 * 1024;
+/// The most that an object may hold: an envelope of the largest body that a function can be given.
+const MAX_OBJECT_BYTES: usize = max_sealed_bytes(6 * 1024 * 1024);
 
 /// Where claims are redeemed.
 pub trait Inbox {
@@ -21,7 +19,7 @@ pub trait Inbox {
     fn fetch(&self, claim: &Claim) -> impl Future<Output = Result<String, NotFetched>> + Send;
 }
 
-/// An object that S3 has told of.
+/// An object that S3 has sent a notification of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The bucket's name.
@@ -33,10 +31,10 @@ pub struct Claim {
 /// The envelope is not here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotFetched {
-    /// Try again later.
+    /// Retry later.
     #[error("the inbox did not answer: {0}")]
-    Transient(String),
-    /// Trying again cannot help: park the message.
+    Passing(String),
+    /// Retrying cannot help: park the message.
     #[error("the claim cannot be redeemed: {0}")]
     Permanent(&'static str),
 }
@@ -44,16 +42,16 @@ pub enum NotFetched {
 /// What a message holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Letter {
-    /// A sealed envelope, or something that is none.
+    /// A sealed envelope, or something that is neither.
     Envelope,
     /// A claim to one.
     Claim(Claim),
-    /// What S3 sends once when notifications are set up. It is no webhook.
+    /// What S3 sends once when notifications are set up. It is not a webhook.
     Test,
 }
 
 impl Letter {
-    /// Tells an envelope from a notification of S3.
+    /// Distinguishes an envelope from a notification of S3.
     pub fn read(message: &str) -> Result<Self, NotFetched> {
         #[derive(Deserialize)]
         struct Notification {
@@ -71,7 +69,7 @@ impl Letter {
             Ok(Notification { event: Some(event), .. }) if event == "s3:TestEvent" => Ok(Self::Test),
             Ok(Notification { records: Some(records), .. }) => match records.as_slice() {
                 [record] => Ok(Claim::of(record).map_or(Self::Envelope, Self::Claim)),
-                // S3 tells of one object in one message.
+                // S3 sends one notification for each object.
                 _ => Err(NotFetched::Permanent("a notification of no object, or of several")),
             },
             _ => Ok(Self::Envelope),
@@ -80,16 +78,16 @@ impl Letter {
 }
 
 impl Claim {
-    /// What one record of a notification tells of.
+    /// The object of one record of a notification.
     fn of(record: &Value) -> Option<Self> {
         let text = |path: &str| record.pointer(path)?.as_str();
         Some(Self { bucket: text("/s3/bucket/name")?.to_owned(), key: decode(text("/s3/object/key")?)? })
     }
 }
 
-/// An object's key, which S3 tells as a form would: `%2F` may stand for a slash, and `+` for a space.
-fn decode(told: &str) -> Option<String> {
-    let spaced = told.replace('+', " ");
+/// An object's key, which S3 encodes as a form does: `%2F` may stand for a slash, and `+` for a space.
+fn decode(encoded: &str) -> Option<String> {
+    let spaced = encoded.replace('+', " ");
     percent_decode_str(&spaced).decode_utf8().ok().map(Cow::into_owned)
 }
 
@@ -110,24 +108,18 @@ impl S3Inbox {
 impl Inbox for S3Inbox {
     async fn fetch(&self, claim: &Claim) -> Result<String, NotFetched> {
         if claim.bucket != self.bucket {
-            return Err(NotFetched::Permanent("it is of another bucket"));
+            return Err(NotFetched::Permanent("it is in another bucket"));
         }
         let answer = self.client.get_object().bucket(&self.bucket).key(&claim.key).send().await;
-        let object = match answer {
-            Ok(object) => object,
-            Err(SdkError::ServiceError(refusal)) => {
-                return Err(match refusal.err() {
-                    GetObjectError::NoSuchKey(_) => NotFetched::Permanent("the object is gone"),
-                    refusal => NotFetched::Transient(refusal.code().unwrap_or("no error code").to_owned()),
-                });
-            }
-            Err(SdkError::TimeoutError(_)) => return Err(NotFetched::Transient("timeout".to_owned())),
-            Err(_) => return Err(NotFetched::Transient("no connection".to_owned())),
-        };
-        if object.content_length().is_none_or(|bytes| bytes > MAX_OBJECT_BYTES) {
+        let object = answer.map_err(|error| match error.as_service_error() {
+            Some(GetObjectError::NoSuchKey(_)) => NotFetched::Permanent("the object is gone"),
+            _ => NotFetched::Passing(trouble(&error).to_string()),
+        })?;
+        let bytes = object.content_length().and_then(|bytes| usize::try_from(bytes).ok());
+        if bytes.is_none_or(|bytes| bytes > MAX_OBJECT_BYTES) {
             return Err(NotFetched::Permanent("the object is too large to be an envelope"));
         }
-        let bytes = object.body.collect().await.map_err(|_| NotFetched::Transient("cut off".to_owned()))?.to_vec();
+        let bytes = object.body.collect().await.map_err(|_| NotFetched::Passing("cut off".to_owned()))?.to_vec();
         String::from_utf8(bytes).map_err(|_| NotFetched::Permanent("the object is not text"))
     }
 }

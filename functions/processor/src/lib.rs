@@ -1,18 +1,14 @@
-//! The processor: understands webhooks, keeps what they say exactly once, publishes what changed.
+//! The processor: takes webhooks off the queue, understands them, and records them in the ledger.
 //!
-//! In reading order: `batch` takes messages off the queue, each on its own; `ledger` merges what an event says into
-//! what is known, by `ledger::state`; `business` decides what a change means for the merchant; `domain_event` is how
-//! that is written; `bus` is where it goes. `inbox` fetches what one message could not hold; `source` hands messages back or
-//! parks them.
+//! In reading order: `batch` is the story; `message` is what SQS hands over and what it gets back; `inbox` fetches what one
+//! message could not hold; `source` delays messages, or moves them to the dead-letter queue; `failure` says which.
 //!
-//! **Invariant:** effects are behind four ports (`Inbox`, `Ledger`, `Bus`, `Source`). Everything between them is pure; the
-//! time comes in as an argument.
+//! **Invariant:** effects are behind ports: `Inbox` and `Source` here, `Ledger` and `Bus` in the ledger. The time comes in
+//! as an argument.
 
 pub mod batch;
-pub mod bus;
-pub mod business;
 pub mod config;
-pub mod domain_event;
+pub mod failure;
 pub mod inbox;
-pub mod ledger;
+pub mod message;
 pub mod source;

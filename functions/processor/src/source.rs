@@ -1,29 +1,31 @@
-//! Source: the queue that messages come from, for the two things a processor does with a message besides ending it.
-//! The port, and its adapter for SQS.
+//! Source: delays a message, or moves it to the dead-letter queue. The port, and its adapter for SQS.
 
 use std::{future::Future, time::Duration};
 
-use aws_sdk_sqs::{
-    Client,
-    error::{ProvideErrorMetadata, SdkError},
-    types::MessageAttributeValue,
-};
+use aws_sdk_sqs::{Client, types::MessageAttributeValue};
+use runtime::aws::trouble;
+use shared::envelope::MAX_PARKING_BYTES;
 
-use crate::batch::Record;
+use crate::message::Message;
 
-/// The queue that messages come from, and the one for those that nobody can deal with.
+/// The longest reason that is kept. With the other attributes it fits into what a message leaves free.
+const MAX_REASON_BYTES: usize = 512;
+
+const _: () = assert!(MAX_REASON_BYTES + 256 <= MAX_PARKING_BYTES, "whatever is in the queue can be parked");
+
+/// The queue that messages come from, and the one for those that cannot be processed.
 pub trait Source {
-    /// Asks for the message again after a while. When this fails, it comes after the queue's visibility timeout.
-    fn postpone(&self, record: &Record, delay: Duration) -> impl Future<Output = Result<(), SourceTrouble>> + Send;
+    /// Asks for the message again after a while. When this fails, it is delivered after the queue's visibility timeout.
+    fn postpone(&self, message: &Message, delay: Duration) -> impl Future<Output = Result<(), SourceError>> + Send;
 
     /// Puts the message into the dead-letter queue with the reason. `Ok` means that it is safe there.
-    fn park(&self, record: &Record, reason: &str) -> impl Future<Output = Result<(), SourceTrouble>> + Send;
+    fn park(&self, message: &Message, reason: &str) -> impl Future<Output = Result<(), SourceError>> + Send;
 }
 
 /// The queue did not do what was asked, or is not known to have done it: leave the message where it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the queue did not answer: {0}")]
-pub struct SourceTrouble(pub String);
+pub struct SourceError(pub String);
 
 /// An SQS queue with its dead-letter queue.
 #[derive(Clone, Debug)]
@@ -41,30 +43,30 @@ impl SqsSource {
 }
 
 impl Source for SqsSource {
-    async fn postpone(&self, record: &Record, delay: Duration) -> Result<(), SourceTrouble> {
+    async fn postpone(&self, message: &Message, delay: Duration) -> Result<(), SourceError> {
         self.client
             .change_message_visibility()
             .queue_url(&self.queue_url)
-            .receipt_handle(&record.receipt_handle)
+            .receipt_handle(&message.receipt_handle)
             .visibility_timeout(i32::try_from(delay.as_secs()).unwrap_or(i32::MAX))
             .send()
             .await
             .map(drop)
-            .map_err(|error| trouble(&error))
+            .map_err(|error| SourceError(trouble(&error).to_string()))
     }
 
-    async fn park(&self, record: &Record, reason: &str) -> Result<(), SourceTrouble> {
+    async fn park(&self, message: &Message, reason: &str) -> Result<(), SourceError> {
         self.client
             .send_message()
             .queue_url(&self.dlq_url)
-            .message_body(&record.body)
-            .message_attributes("reason", text(reason))
-            .message_attributes("message_id", text(&record.message_id))
-            .message_attributes("receive_count", text(&record.receive_count().to_string()))
+            .message_body(&message.body)
+            .message_attributes("reason", text(shortened(reason)))
+            .message_attributes("message_id", text(&message.id))
+            .message_attributes("receive_count", text(&message.receive_count().to_string()))
             .send()
             .await
             .map(drop)
-            .map_err(|error| trouble(&error))
+            .map_err(|error| SourceError(trouble(&error).to_string()))
     }
 }
 
@@ -73,11 +75,20 @@ fn text(value: &str) -> MessageAttributeValue {
     MessageAttributeValue::builder().data_type("String").string_value(value).build().expect("it has its type")
 }
 
-/// The error's code alone: an SDK error printed whole may quote the request.
-fn trouble<E: ProvideErrorMetadata>(error: &SdkError<E>) -> SourceTrouble {
-    SourceTrouble(match error {
-        SdkError::ServiceError(refusal) => refusal.err().code().unwrap_or("no error code").to_owned(),
-        SdkError::TimeoutError(_) => "timeout".to_owned(),
-        _ => "no connection".to_owned(),
-    })
+/// As much of a reason as may be kept.
+fn shortened(reason: &str) -> &str {
+    reason.get(..reason.floor_char_boundary(MAX_REASON_BYTES)).unwrap_or(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_reason_is_cut_between_two_characters() {
+        assert_eq!(shortened("short"), "short");
+        let long = "\u{1F4B8}".repeat(200);
+        assert_eq!(shortened(&long).len(), 512);
+        assert_eq!(shortened(&format!("a{long}")).len(), 509);
+    }
 }

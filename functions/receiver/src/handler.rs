@@ -5,14 +5,16 @@
 //! | right token, whatever the body | 200, the delivery's id | one envelope, before the answer |
 //! | token missing, wrong or repeated | 401, empty | nothing |
 //! | another path, another method | 404, 405 | nothing |
-//! | the same, and the queue refuses, hangs, or cannot hold it | 200 | one envelope, in the inbox |
-//! | the same, and the inbox does not take it either | 503, empty, within 6 s | perhaps; Xendit sends it again |
+//! | right token, but the queue refuses, hangs, or cannot hold it | 200 | one envelope, in the inbox |
+//! | right token, and the inbox does not take it either | 503, empty, within 6 s | perhaps; Xendit retries |
 //!
 //! **Invariant:** no 2xx without a stored copy. A log line holds ids and reasons, never a body, a header or a token.
 
 use lambda_http::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use shared::{
     envelope::{Envelope, Environment},
+    loggable::Loggable,
+    outcome::Received,
     topic::Topic,
 };
 
@@ -31,7 +33,7 @@ pub struct Receiver<Q, I> {
     pub queue: Q,
     /// Where they go when the queue does not take them.
     pub inbox: I,
-    /// Which of Xendit's two worlds this is.
+    /// Which of Xendit's two environments this is.
     pub environment: Environment,
 }
 
@@ -49,20 +51,22 @@ impl<Q: Queue, I: Inbox> Receiver<Q, I> {
         let envelope = verified.into_envelope(arrival, self.environment, topic);
         let stored = self.store(&envelope).await;
         let delivery = &envelope.delivery;
-        let (topic, webhook_id) = (delivery.topic.as_ref().map(Topic::as_str), delivery.webhook_id.as_deref());
+        let topic = delivery.topic.as_ref().map(Topic::as_str);
+        let webhook_id = delivery.webhook_id.as_deref().map(|id| tracing::field::display(Loggable(id)));
         let (token, bytes) = (delivery.token.as_str(), envelope.body.len());
         match stored {
             Ok(Stored::InQueue) => {
-                tracing::info!(delivery = delivery.id, webhook_id, topic, token, bytes, outcome = "stored", "received");
+                let outcome = Received::Stored.as_str();
+                tracing::info!(delivery = delivery.id, webhook_id, topic, token, bytes, outcome, "received");
                 acknowledge(&delivery.id)
             }
             Ok(Stored::InInbox(reason)) => {
-                let outcome = "stored_in_inbox";
+                let outcome = Received::StoredInInbox.as_str();
                 tracing::warn!(delivery = delivery.id, webhook_id, topic, token, bytes, outcome, %reason, "received");
                 acknowledge(&delivery.id)
             }
             Err(reason) => {
-                let outcome = "not_stored";
+                let outcome = Received::NotStored.as_str();
                 tracing::error!(delivery = delivery.id, webhook_id, topic, token, bytes, outcome, %reason, "not received");
                 answer(StatusCode::SERVICE_UNAVAILABLE, String::new())
             }
@@ -82,7 +86,7 @@ impl<Q: Queue, I: Inbox> Receiver<Q, I> {
 /// Where an envelope is safe.
 enum Stored {
     InQueue,
-    /// With what the queue had against it.
+    /// With the queue's error.
     InInbox(NotStored),
 }
 
@@ -94,9 +98,9 @@ struct NowhereStored {
     inbox: NotStored,
 }
 
-/// The topic in the path, or the status for a request that is for nobody.
+/// The topic in the path, or the status for a request that has no route.
 ///
-/// A topic that is not one is dropped, never refused: it is a hint, and whoever typed the URL will not see a 404.
+/// A topic that is not one is dropped, never refused: it is a hint, and the person who typed the URL will not see a 404.
 fn route(request: &Request<Vec<u8>>) -> Result<Option<Topic>, StatusCode> {
     let path = request.uri().path().trim_end_matches('/');
     let topic = match path.strip_prefix("/webhook").ok_or(StatusCode::NOT_FOUND)? {
@@ -110,11 +114,12 @@ fn route(request: &Request<Vec<u8>>) -> Result<Option<Topic>, StatusCode> {
 }
 
 fn refuse(status: StatusCode, reason: &str, arrival: &Arrival) -> Response<String> {
-    tracing::warn!(delivery = arrival.id, status = status.as_u16(), outcome = "refused", reason, "refused");
+    let outcome = Received::Refused.as_str();
+    tracing::warn!(delivery = arrival.id, status = status.as_u16(), outcome, reason, "refused");
     answer(status, String::new())
 }
 
-/// The answer that Xendit's dashboard shows to everyone with access to it: our id of the delivery, to search logs by.
+/// The answer, which Xendit's dashboard shows to everybody with access to it: our id for the delivery, to search logs by.
 fn acknowledge(delivery: &str) -> Response<String> {
     let id: String = delivery.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
     let mut response = answer(StatusCode::OK, format!(r#"{{"id":"{id}"}}"#));

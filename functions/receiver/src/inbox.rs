@@ -1,10 +1,10 @@
-//! Inbox: the second store, for what the queue does not take: an envelope larger than one message, or any envelope
-//! while the queue refuses or hangs. The port, and its adapter for S3.
+//! Inbox: the second store, for what the queue does not take: an envelope larger than one message, or any envelope while the
+//! queue refuses or hangs. The port, and its adapter for S3.
 //!
-//! S3 itself tells the webhook queue of each object, and the processor opens what it finds there (a claim check).
+//! S3 itself notifies the webhook queue of each object, and the processor opens what it finds there (a claim check).
 //!
-//! The adapter makes its one call of the parts that the SDK is made of: its signer, its retries, its HTTPS client. With
-//! `aws-sdk-s3` the function would be a quarter larger, most of it tables for checksums that this call does not use.
+//! The adapter builds its one call from the SDK's own parts: its signer, its retries, its HTTPS client. With `aws-sdk-s3`
+//! the function would be a quarter larger, most of it tables for checksums that this call does not use.
 //!
 //! **Invariant:** `keep` returns `Ok` only after S3 has answered that it holds the object.
 
@@ -30,12 +30,15 @@ use aws_smithy_runtime::client::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
 use aws_smithy_types::{body::SdkBody, error::ErrorMetadata};
 use lambda_http::http::{Request, header};
-use runtime::{aws::Patience, settings::BadSetting};
+use runtime::{
+    aws::{CallLimits, trouble},
+    settings::BadSetting,
+};
 use shared::envelope::{Delivery, Envelope};
 
-use crate::queue::{NotStored, not_stored};
+use crate::queue::NotStored;
 
-/// For one `PutObject`, all tries together. What is left of the 6 s is the function's own.
+/// For one `PutObject`, all attempts together. What is left of the 6 s is the function's own.
 pub const KEEP_BUDGET: Duration = Duration::from_millis(2_500);
 
 /// What every object is.
@@ -59,7 +62,7 @@ pub struct S3Inbox {
 
 impl S3Inbox {
     /// The bucket of a name, at the configuration's endpoint or else at AWS's own.
-    pub fn new(aws: &SdkConfig, patience: Patience, bucket: &str) -> Result<Self, BadSetting> {
+    pub fn new(aws: &SdkConfig, limits: CallLimits, bucket: &str) -> Result<Self, BadSetting> {
         let (Some(region), Some(credentials), Some(https)) =
             (aws.region(), aws.credentials_provider(), aws.http_client())
         else {
@@ -70,7 +73,7 @@ impl S3Inbox {
             });
         };
         let url = match aws.endpoint_url() {
-            // An emulated AWS has no name for each bucket.
+            // An emulated AWS has no host name for each bucket.
             Some(endpoint) => format!("{endpoint}/{bucket}"),
             None if region.as_ref().starts_with("cn-") => format!("https://{bucket}.s3.{region}.amazonaws.com.cn"),
             None => format!("https://{bucket}.s3.{region}.amazonaws.com"),
@@ -80,12 +83,12 @@ impl S3Inbox {
             .operation_name("PutObject")
             .http_client(https)
             .endpoint_url(&url)
-            // The request comes signed.
+            // The request is signed already.
             .no_auth()
-            .standard_retry(&patience.retries())
+            .standard_retry(&limits.retries())
             .retry_classifier(TransientErrorClassifier::<ErrorMetadata>::new())
             .retry_classifier(HttpStatusCodeClassifier::default())
-            .timeout_config(patience.timeouts())
+            .timeout_config(limits.timeouts())
             .with_connection_poisoning()
             .serializer(|request: HttpRequest| Ok(request))
             .deserializer(confirmation)
@@ -93,13 +96,13 @@ impl S3Inbox {
         Ok(Self { put, credentials, region: region.clone(), url })
     }
 
-    /// A `PutObject`. S3 holds the body against the digest that is signed.
+    /// A `PutObject`. S3 verifies the body against the signed digest.
     async fn request(&self, key: &str, body: String) -> Option<HttpRequest> {
         let url = format!("{}/{key}", self.url);
         let identity = self.credentials.provide_credentials().await.ok()?.into();
         let mut settings = SigningSettings::default();
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        // What S3 does otherwise than the rest of AWS.
+        // S3 differs from the rest of AWS in these.
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         let parameters = v4::SigningParams::builder()
@@ -127,7 +130,7 @@ impl Inbox for S3Inbox {
         let request = self.request(&key(&envelope.delivery), envelope.seal()).await;
         let request = request.ok_or(NotStored::Unreachable("the request could not be made"))?;
         let answer = tokio::time::timeout(KEEP_BUDGET, self.put.invoke(request)).await;
-        answer.map_err(|_| NotStored::Unreachable("timeout"))?.map_err(|error| not_stored(&error))
+        answer.map_err(|_| NotStored::Unreachable("timeout"))?.map_err(|error| trouble(&error).into())
     }
 }
 

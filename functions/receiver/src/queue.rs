@@ -4,21 +4,15 @@
 
 use std::{fmt::Write as _, future::Future, time::Duration};
 
-use aws_sdk_sqs::{
-    Client,
-    error::{ProvideErrorMetadata, SdkError},
-    types::QueueAttributeName,
-};
+use aws_sdk_sqs::{Client, types::QueueAttributeName};
 use md5::{Digest, Md5};
-use shared::envelope::Envelope;
+use runtime::aws::{Trouble, trouble};
+use shared::envelope::{Envelope, MAX_QUEUED_BYTES};
 
-/// The most that one SQS message holds.
-pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
-
-/// For one `SendMessage`, all tries together.
+/// For one `SendMessage`, all attempts together.
 ///
 /// With `KEEP_BUDGET` for the second store, an answer comes within 6 s, well before API Gateway and Xendit give up: a
-/// prompt 503 is sent again for 24 hours, a request that runs into Xendit's 30 s may never be.
+/// prompt 503 is retried for 24 hours, a request that runs into Xendit's 30 s may never be.
 pub const SEND_BUDGET: Duration = Duration::from_millis(3_200);
 
 /// The connection that is opened before the first request is a saving, not a condition.
@@ -30,17 +24,16 @@ pub trait Queue {
     fn enqueue(&self, envelope: &Envelope) -> impl Future<Output = Result<(), NotStored>> + Send;
 }
 
-/// The envelope is not known to be stored here. Try another store; without one, answer 5xx, so that Xendit sends the
-/// webhook again.
+/// The envelope is not known to be stored here. Try another store; without one, answer 5xx, so that Xendit retries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotStored {
     /// One message cannot hold it. Another store may.
-    #[error("{bytes} bytes are more than one message holds")]
+    #[error("{bytes} bytes are more than one message may hold")]
     TooLarge {
         /// The size of the sealed envelope.
         bytes: usize,
     },
-    /// The store refused it, by its error code.
+    /// The store refused it, with this code.
     #[error("refused: {0}")]
     Refused(String),
     /// No answer within the budget, or no connection.
@@ -76,7 +69,7 @@ impl SqsQueue {
             .send();
         match tokio::time::timeout(WARM_UP_BUDGET, call).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(reason = %not_stored(&error), "the queue did not answer at start"),
+            Ok(Err(error)) => tracing::warn!(reason = %trouble(&error), "the queue did not answer at start"),
             Err(_) => tracing::warn!(reason = "timeout", "the queue did not answer at start"),
         }
     }
@@ -85,7 +78,7 @@ impl SqsQueue {
 impl Queue for SqsQueue {
     async fn enqueue(&self, envelope: &Envelope) -> Result<(), NotStored> {
         let message = envelope.seal();
-        if message.len() > MAX_MESSAGE_BYTES {
+        if message.len() > MAX_QUEUED_BYTES {
             return Err(NotStored::TooLarge { bytes: message.len() });
         }
         let md5 = md5_hex(&message);
@@ -93,7 +86,7 @@ impl Queue for SqsQueue {
         let answer = tokio::time::timeout(SEND_BUDGET, call)
             .await
             .map_err(|_| NotStored::Unreachable("timeout"))?
-            .map_err(|error| not_stored(&error))?;
+            .map_err(|error| trouble(&error))?;
         match (answer.message_id(), answer.md5_of_message_body()) {
             (Some(_), Some(confirmed)) if confirmed == md5 => Ok(()),
             _ => Err(NotStored::Unconfirmed),
@@ -109,16 +102,12 @@ fn md5_hex(message: &str) -> String {
     })
 }
 
-/// Names what went wrong by its code alone: an SDK error printed whole may quote the request.
-pub(crate) fn not_stored<E: ProvideErrorMetadata>(error: &SdkError<E>) -> NotStored {
-    match error {
-        SdkError::ServiceError(refusal) => {
-            NotStored::Refused(refusal.err().code().unwrap_or("no error code").to_owned())
+impl From<Trouble> for NotStored {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Refused(code) => Self::Refused(code),
+            Trouble::Unanswered(why) => Self::Unreachable(why),
         }
-        SdkError::TimeoutError(_) => NotStored::Unreachable("timeout"),
-        SdkError::DispatchFailure(_) => NotStored::Unreachable("no connection"),
-        SdkError::ResponseError(_) => NotStored::Unreachable("the answer was cut off"),
-        _ => NotStored::Unreachable("the request could not be made"),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Verify: proves that a request is Xendit's, by the `x-callback-token` header. The first arrow of the flow.
 //!
-//! The function knows no token, only SHA-256 digests of the accepted ones. That is enough to recognise a token, and
-//! worth nothing to whoever reads the template, the environment or a memory dump, because a token is 30 or more
-//! random characters. Several digests are several labels: during a rotation, or one for each sub-account.
+//! The function knows no token, only SHA-256 digests of the accepted ones. That is enough to recognise a token, and of no
+//! use to somebody who reads the template, the environment or a memory dump, because a token is 30 or more random
+//! characters. Several digests are several labels: during a rotation, or one for each sub-account.
 //!
 //! **Invariant:** `Tokens::verify` is the only way to a `Verified`. Without a digest there is no `Tokens`, so that
 //! nothing can ever be compared with nothing and found equal.
@@ -74,8 +74,11 @@ pub enum BadTokens {
     #[error("a label is not 1 to 32 lower-case letters, digits and hyphens")]
     Label,
     /// Two entries have one label.
-    #[error("a label stands there twice")]
+    #[error("a label occurs twice")]
     Repeated,
+    /// A digest is that of no token at all.
+    #[error("a digest is that of an empty token: give `xendit-hooks token digest` the token")]
+    Empty,
     /// A digest is not 64 hexadecimal digits.
     #[error("a digest is not 64 hexadecimal digits")]
     Digest,
@@ -98,7 +101,11 @@ impl FromStr for Tokens {
             if tokens.iter().any(|(other, _)| other == label) {
                 return Err(BadTokens::Repeated);
             }
-            tokens.push((label.to_owned(), digest.parse()?));
+            let digest: Digest = digest.parse()?;
+            if digest == Digest::of(b"") {
+                return Err(BadTokens::Empty);
+            }
+            tokens.push((label.to_owned(), digest));
         }
         // `split` yields at least one entry, and an empty one has no `=`: the list is never empty here.
         if tokens.len() > MAX_TOKENS { Err(BadTokens::TooMany) } else { Ok(Self(tokens)) }
@@ -114,7 +121,7 @@ impl fmt::Debug for Tokens {
 /// Why a request is refused. The sender learns only the status 401; the log says which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// There is no token header.
+    /// There is no token header, or nothing in it.
     #[error("no token")]
     Missing,
     /// There is more than one.
@@ -140,6 +147,7 @@ impl Tokens {
     pub fn verify(&self, request: Request<Vec<u8>>) -> Result<Verified, Rejection> {
         let mut values = request.headers().get_all(TOKEN_HEADER).iter();
         let token = match (values.next(), values.next()) {
+            (Some(token), None) if token.is_empty() => return Err(Rejection::Missing),
             (Some(token), None) => token,
             (Some(_), Some(_)) => return Err(Rejection::Repeated),
             (None, _) => return Err(Rejection::Missing),
@@ -170,18 +178,23 @@ pub struct Arrival {
 }
 
 impl Verified {
-    /// Puts the request into an envelope: its body as it came, and what is known besides. The second arrow.
+    /// Puts the request into an envelope: the raw body with the delivery's metadata. The second arrow.
     pub fn into_envelope(self, arrival: Arrival, environment: Environment, topic: Option<Topic>) -> Envelope {
-        let (parts, body) = self.request.into_parts();
+        let (mut parts, body) = self.request.into_parts();
+        // A sender may have put the token into another header too. It must not travel on in there.
+        let token = parts.headers.remove(TOKEN_HEADER).and_then(|token| token.to_str().map(str::to_owned).ok());
+        let value = |name: &str| {
+            value(&parts.headers, name).filter(|value| !token.as_ref().is_some_and(|it| value.contains(it)))
+        };
         let delivery = Delivery {
             id: arrival.id,
             received_at: arrival.at,
             environment,
             token: self.label,
             topic,
-            webhook_id: value(&parts.headers, "webhook-id"),
-            api_version: value(&parts.headers, "api-version"),
-            content_type: value(&parts.headers, header::CONTENT_TYPE.as_str()),
+            webhook_id: value("webhook-id"),
+            api_version: value("api-version"),
+            content_type: value(header::CONTENT_TYPE.as_str()),
         };
         Envelope { delivery, body }
     }
@@ -218,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_right_token_is_let_through_with_its_label() {
+    fn the_right_token_is_accepted_with_its_label() {
         let tokens = tokens(&[("live", "another-token-0123456789"), ("live-old", TOKEN)]);
         assert_eq!(outcome(&tokens, &[("x-callback-token", TOKEN)]), Ok("live-old".to_owned()));
     }
@@ -237,10 +250,11 @@ mod tests {
         let digest = Digest::of(TOKEN.as_bytes()).to_string();
         let longer = format!("{TOKEN}x");
         let twice = format!("{TOKEN},{TOKEN}");
-        for wrong in ["", "x", &TOKEN[1..], &longer, &twice, &TOKEN.to_uppercase(), &digest] {
+        for wrong in ["x", &TOKEN[1..], &longer, &twice, &TOKEN.to_uppercase(), &digest] {
             assert_eq!(outcome(&tokens, &[("x-callback-token", wrong)]), Err(Rejection::Wrong), "{wrong}");
         }
         assert_eq!(outcome(&tokens, &[]), Err(Rejection::Missing));
+        assert_eq!(outcome(&tokens, &[("x-callback-token", "")]), Err(Rejection::Missing));
         assert_eq!(outcome(&tokens, &[("authorization", TOKEN)]), Err(Rejection::Missing));
     }
 
@@ -264,6 +278,7 @@ mod tests {
         assert_eq!(refused(format!("Live={digest}")), BadTokens::Label);
         assert_eq!(refused(format!("live={digest},")), BadTokens::Pair);
         assert_eq!(refused(format!("live={digest},live={digest}")), BadTokens::Repeated);
+        assert_eq!(refused(format!("live={digest},old={}", Digest::of(b""))), BadTokens::Empty);
         let many: Vec<_> = (0..=MAX_TOKENS).map(|n| format!("t{n}={digest}")).collect();
         assert_eq!(refused(many.join(",")), BadTokens::TooMany);
     }
@@ -278,6 +293,16 @@ mod tests {
     #[test]
     fn what_is_printed_for_debugging_holds_labels_only() {
         assert_eq!(format!("{:?}", tokens(&[("live", TOKEN)])), r#"["live"]"#);
+    }
+
+    #[test]
+    fn a_token_in_another_header_is_left_behind() {
+        let tokens = tokens(&[("test", TOKEN)]);
+        let arrival = Arrival { id: "d1".to_owned(), at: Timestamp::UNIX_EPOCH };
+        let inside = format!("id-{TOKEN}");
+        let headers = [("x-callback-token", TOKEN), ("webhook-id", &inside)];
+        let verified = tokens.verify(request(&headers)).unwrap();
+        assert_eq!(verified.into_envelope(arrival, Environment::Test, None).delivery.webhook_id, None);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The connection to AWS: region, credentials, HTTPS client and time limits, shared by all clients of a process.
+//! The connection to AWS: region, credentials, HTTPS client and time limits, shared by all clients of a process; and what
+//! a failed call means.
 
 use std::{borrow::Cow, env, fs, time::Duration};
 
@@ -10,23 +11,25 @@ use aws_config::{
     timeout::TimeoutConfig,
 };
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
 use crate::{https, settings::BadSetting};
 
-/// How long one call may take, all its tries together, and how it is tried again.
+/// How long one call may take, and how often it is tried.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// For one try, from connecting to the whole answer. In one region a connection takes milliseconds.
+pub struct CallLimits {
+    /// For one attempt, from connecting to the whole answer. In one region a connection takes milliseconds.
     pub attempt: Duration,
-    /// For all tries together.
+    /// For all attempts together.
     pub total: Duration,
-    /// How many tries at the most.
+    /// How many attempts at the most.
     pub attempts: u32,
 }
 
-impl Patience {
+impl CallLimits {
     /// As the SDK's time limits.
     pub fn timeouts(self) -> TimeoutConfig {
         TimeoutConfig::builder().operation_attempt_timeout(self.attempt).operation_timeout(self.total).build()
@@ -41,20 +44,42 @@ impl Patience {
 /// The authorities that AWS's endpoints chain to, as Amazon Trust Services publishes them.
 ///
 /// Compiled in, because reading the hundred and more of the system's costs more than all the rest of a cold start, and
-/// because a payment should not be handed to whoever has a certificate of some other authority.
+/// because no other authority should be able to vouch for whoever receives a payment.
 const AMAZON_TRUST_SERVICES: &[u8] = include_bytes!("amazon_trust_services.pem");
 
 /// Names a file of authorities to trust instead, as it does for the AWS CLI: for an endpoint that is not AWS's own.
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
-/// The wait before the second try; it doubles, with jitter, for each further one.
+/// The wait before the second attempt; it doubles, with jitter, for each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Why a call has no result. An SDK error printed whole may quote the request, so only this much of it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// The service said no, with this code.
+    #[error("{0}")]
+    Refused(String),
+    /// There was no answer. The call may have been carried out.
+    #[error("{0}")]
+    Unanswered(&'static str),
+}
+
+/// What a failed call means.
+pub fn trouble<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Trouble {
+    match error {
+        SdkError::ServiceError(refusal) => Trouble::Refused(refusal.err().code().unwrap_or("no error code").to_owned()),
+        SdkError::TimeoutError(_) => Trouble::Unanswered("timeout"),
+        SdkError::DispatchFailure(_) => Trouble::Unanswered("no connection"),
+        SdkError::ResponseError(_) => Trouble::Unanswered("the answer was cut off"),
+        _ => Trouble::Unanswered("the request could not be made"),
+    }
+}
 
 /// Configures the SDK from the variables that Lambda sets.
 ///
 /// Only the environment is asked for region and credentials: in a function nothing else can answer, and looking
 /// elsewhere costs time on the first request. `AWS_ENDPOINT_URL` is honoured, by which the same binaries run on a laptop.
-pub async fn connect(patience: Patience) -> Result<SdkConfig, BadSetting> {
+pub async fn connect(limits: CallLimits) -> Result<SdkConfig, BadSetting> {
     let https = https::client(authorities(value(CA_BUNDLE).as_deref())?);
     // Not `aws_config::defaults`, which links and asks profile files, SSO, STS and instance metadata as well.
     let mut config = SdkConfig::builder()
@@ -62,8 +87,8 @@ pub async fn connect(patience: Patience) -> Result<SdkConfig, BadSetting> {
         .http_client(https)
         .region(EnvironmentVariableRegionProvider::new().region().await)
         .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
-        .timeout_config(patience.timeouts())
-        .retry_config(patience.retries());
+        .timeout_config(limits.timeouts())
+        .retry_config(limits.retries());
     config.set_endpoint_url(value("AWS_ENDPOINT_URL"));
     Ok(config.build())
 }

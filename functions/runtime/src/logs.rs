@@ -8,21 +8,23 @@ use std::panic;
 
 use tracing_subscriber::{Layer, filter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::settings::{BadSetting, setting};
+use shared::stack::LOG_LEVEL;
+
+use crate::settings::{BadSetting, required};
 
 /// This workspace's crates, by the names that `tracing` gives their events.
-const OURS: [&str; 4] = ["runtime", "receiver", "processor", "shared"];
+const OURS: [&str; 5] = ["runtime", "receiver", "processor", "ledger", "shared"];
 
 /// Starts logging at `LOG_LEVEL`, and makes panics one line each.
 ///
 /// A level that is not one is reported at `info` and is an error, so that a typing mistake does not silence a function.
 pub fn init() -> Result<(), BadSetting> {
-    let level = setting::<filter::LevelFilter>("LOG_LEVEL", "`error`, `warn`, `info`, `debug` or `trace`");
+    let level = required::<filter::LevelFilter>(LOG_LEVEL);
     let chosen = level.as_ref().copied().unwrap_or(filter::LevelFilter::INFO);
     let lines = fmt::layer()
         .json()
         .flatten_event(true)
-        .with_current_span(false)
+        .with_current_span(true)
         .with_span_list(false)
         .with_target(false)
         .with_filter(filter::Targets::new().with_targets(OURS.map(|name| (name, chosen))));

@@ -5,6 +5,8 @@
 
 use std::{env, fmt::Display, str::FromStr};
 
+use shared::stack::Variable;
+
 /// A setting is missing or wrong. The process cannot start; its deployment must change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} {problem}; it must hold {holds}")]
@@ -17,32 +19,47 @@ pub struct BadSetting {
     pub holds: &'static str,
 }
 
-/// Reads a setting and parses it.
-pub fn setting<T>(name: &'static str, holds: &'static str) -> Result<T, BadSetting>
+/// Reads a setting that must be there.
+pub fn required<T>(variable: Variable) -> Result<T, BadSetting>
 where
     T: FromStr<Err: Display>,
 {
-    parse(env::var(name).ok(), name, holds)
+    parse(env::var(variable.name).ok(), variable)
+}
+
+/// Reads a setting that may be empty, by a function that says `None` to what it does not understand.
+pub fn optional<T>(variable: Variable, read: impl FnOnce(&str) -> Option<T>) -> Result<T, BadSetting> {
+    let text = env::var(variable.name).unwrap_or_default();
+    read(&text).ok_or_else(|| BadSetting::new(variable, "is wrong".to_owned()))
 }
 
 /// Parses a setting that was read.
 ///
 /// An empty value counts as none, since that is what a template leaves where a parameter was forgotten.
-pub fn parse<T>(value: Option<String>, name: &'static str, holds: &'static str) -> Result<T, BadSetting>
+pub fn parse<T>(value: Option<String>, variable: Variable) -> Result<T, BadSetting>
 where
     T: FromStr<Err: Display>,
 {
-    let bad = |problem: String| BadSetting { name, problem, holds };
-    let value = value.filter(|value| !value.trim().is_empty()).ok_or_else(|| bad("is not set".to_owned()))?;
-    value.trim().parse().map_err(|error: T::Err| bad(format!("is wrong ({error})")))
+    let value = value.filter(|value| !value.trim().is_empty());
+    let value = value.ok_or_else(|| BadSetting::new(variable, "is not set".to_owned()))?;
+    value.trim().parse().map_err(|error: T::Err| BadSetting::new(variable, format!("is wrong ({error})")))
+}
+
+impl BadSetting {
+    /// What is wrong with a variable.
+    pub fn new(variable: Variable, problem: String) -> Self {
+        Self { name: variable.name, problem, holds: variable.holds }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PORT: Variable = Variable { name: "PORT", holds: "a port" };
+
     fn read(value: Option<&str>) -> Result<u16, String> {
-        parse(value.map(str::to_owned), "PORT", "a port").map_err(|error| error.to_string())
+        parse(value.map(str::to_owned), PORT).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -11,17 +11,18 @@ use std::{
 };
 
 use jiff::Timestamp;
+use ledger::{change::Change, update::Update};
 use processor::{
-    batch::{Batch, Processor, Record},
+    batch::Processor,
     inbox::{Inbox as _, Letter},
-    ledger::{item, state::Change},
-    source::{Source, SourceTrouble},
+    message::{Batch, Message},
+    source::{Source, SourceError},
 };
 use receiver::inbox::Inbox as _;
 use serde_json::{json, value::RawValue};
 use shared::{
     envelope::{Envelope, Environment},
-    event::Event,
+    webhook::Webhook,
 };
 use tokio::runtime;
 
@@ -56,6 +57,7 @@ async fn process(event: &[u8]) {
         bus: MemoryBus::default(),
         source: Ends::default(),
         environment: Environment::Test,
+        token_accounts: BTreeMap::new(),
         clock: (|| Timestamp::UNIX_EPOCH) as fn() -> Timestamp,
     };
     let Some(again) = invoke(&processor, event).await else {
@@ -65,7 +67,7 @@ async fn process(event: &[u8]) {
     for record in again {
         // At the eighth time there is no more waiting for others.
         let attributes = json!({ "ApproximateReceiveCount": "8" });
-        let alone = json!({ "messageId": record.message_id, "body": record.body, "attributes": attributes });
+        let alone = json!({ "messageId": record.id, "body": record.body, "attributes": attributes });
         let event = json!({ "Records": [alone] }).to_string();
         let again = invoke(&processor, event.as_bytes()).await;
         assert!(again.is_some_and(|again| again.is_empty()), "it goes on coming again");
@@ -74,7 +76,7 @@ async fn process(event: &[u8]) {
 }
 
 /// Runs the processor, and looks at each message. Those that come again, or `None` if the batch does as a whole.
-async fn invoke(processor: &InMemory, event: &[u8]) -> Option<Vec<Record>> {
+async fn invoke(processor: &InMemory, event: &[u8]) -> Option<Vec<Message>> {
     let batch: Batch = serde_json::from_slice(event).unwrap();
     let answer = processor.process(batch, Timestamp::MAX).await;
     let (again, parked) = processor.source.take();
@@ -84,8 +86,8 @@ async fn invoke(processor: &InMemory, event: &[u8]) -> Option<Vec<Record>> {
     };
 
     let records = records(event);
-    let ids: Vec<_> = records.iter().map(|record| &*record.message_id).collect();
-    let handed_back: BTreeSet<_> = again.iter().map(|record| &*record.message_id).collect();
+    let ids: Vec<_> = records.iter().map(|record| &*record.id).collect();
+    let handed_back: BTreeSet<_> = again.iter().map(|record| &*record.id).collect();
     let answer = serde_json::to_vec(&answer).unwrap();
     assert_eq!(poller::come_again(&ids, Some(&answer)), handed_back, "Lambda reads something else");
     for (_, reason) in &parked {
@@ -93,7 +95,7 @@ async fn invoke(processor: &InMemory, event: &[u8]) -> Option<Vec<Record>> {
     }
     for record in &records {
         let is_parked = parked.iter().any(|(parked, _)| is(parked, record));
-        if !is_parked && !handed_back.contains(&*record.message_id) {
+        if !is_parked && !handed_back.contains(&*record.id) {
             assert_recorded(processor, record).await;
         }
     }
@@ -101,50 +103,51 @@ async fn invoke(processor: &InMemory, event: &[u8]) -> Option<Vec<Record>> {
 }
 
 /// The messages of an event, each of which has an id.
-fn records(event: &[u8]) -> Vec<Record> {
+fn records(event: &[u8]) -> Vec<Message> {
     let event: BTreeMap<String, &RawValue> = serde_json::from_slice(event).expect("a batch is an object");
     serde_json::from_str(event["Records"].get()).expect("every message has an id")
 }
 
-fn is(one: &Record, other: &Record) -> bool {
-    (&one.message_id, &one.body) == (&other.message_id, &other.body)
+fn is(one: &Message, other: &Message) -> bool {
+    (&one.id, &one.body) == (&other.id, &other.body)
 }
 
 /// What a message says is in the ledger: it would be nothing new.
-async fn assert_recorded(processor: &InMemory, record: &Record) {
+async fn assert_recorded(processor: &InMemory, record: &Message) {
     let sealed = match Letter::read(&record.body).unwrap() {
         Letter::Test => return,
         Letter::Envelope => record.body.clone(),
         Letter::Claim(claim) => processor.inbox.fetch(&claim).await.unwrap(),
     };
     let Envelope { delivery, body } = Envelope::open(&sealed).expect("what is no envelope is parked");
-    let seen = Event::parse(&body, delivery.topic.as_ref()).expect("what is no JSON object is parked").observe();
-    let key = item::key(processor.environment, &seen);
+    let webhook = Webhook::parse(&body, delivery.topic.as_ref()).expect("what is not a JSON object is parked");
+    let update = Update::new(webhook.observe(), delivery, webhook.text());
     let items = processor.ledger.items();
-    let known = items.iter().find(|item| item.key == key).map(|item| &item.state);
-    assert!(matches!(Change::of(known, &seen), Change::Duplicate | Change::Stale), "it is lost");
+    let known = items.iter().find(|item| item.key == update.key()).expect("it is lost");
+    let change = Change::of(&known.state, &update.observation);
+    assert!(matches!(change, Change::Duplicate | Change::Stale), "it is lost");
 }
 
 /// The two ends that a message may come to besides being done.
 #[derive(Default)]
 struct Ends {
-    again: Mutex<Vec<Record>>,
-    parked: Mutex<Vec<(Record, String)>>,
+    again: Mutex<Vec<Message>>,
+    parked: Mutex<Vec<(Message, String)>>,
 }
 
 impl Ends {
-    fn take(&self) -> (Vec<Record>, Vec<(Record, String)>) {
+    fn take(&self) -> (Vec<Message>, Vec<(Message, String)>) {
         (std::mem::take(&mut self.again.lock().unwrap()), std::mem::take(&mut self.parked.lock().unwrap()))
     }
 }
 
 impl Source for Ends {
-    async fn postpone(&self, record: &Record, _: Duration) -> Result<(), SourceTrouble> {
+    async fn postpone(&self, record: &Message, _: Duration) -> Result<(), SourceError> {
         self.again.lock().unwrap().push(record.clone());
         Ok(())
     }
 
-    async fn park(&self, record: &Record, reason: &str) -> Result<(), SourceTrouble> {
+    async fn park(&self, record: &Message, reason: &str) -> Result<(), SourceError> {
         self.parked.lock().unwrap().push((record.clone(), reason.to_owned()));
         Ok(())
     }

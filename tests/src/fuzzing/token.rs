@@ -34,7 +34,7 @@ pub(super) fn check(bytes: &[u8]) {
     let names_token = |name: &[u8]| name.eq_ignore_ascii_case(TOKEN_HEADER.as_bytes());
     let tokens: Vec<_> = headers.iter().filter(|(name, _)| names_token(name)).map(|(_, token)| *token).collect();
     let expected = match *tokens.as_slice() {
-        [] => Err(Rejection::Missing),
+        [] | [b""] => Err(Rejection::Missing),
         [token] => ACCEPTED.iter().find(|(_, accepted)| accepted.as_bytes() == token).ok_or(Rejection::Wrong),
         _ => Err(Rejection::Repeated),
     };

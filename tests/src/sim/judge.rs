@@ -4,11 +4,15 @@
 //! 2. Stored ⇒ it was authentic; authentic ⇒ never refused; answered within 6 s.
 //! 3. A write takes nothing back: no stage, no amount, no capture, no event that is not published.
 //! 4. One transition has one id and one text. It is published after it is written, and cleared after it is published.
-//! 5. Whatever is over leaves nobody behind who would still have to publish something.
+//! 5. A delivery that is over has nothing left to publish.
+//! 6. In the end each subject whose money is here has had its money event, once, whatever the order of its webhooks, and
+//!    the event says the amount that was stated.
+//! 7. What the bus refuses for good goes out without its body.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use processor::{domain_event::DomainEvent, ledger::item::Item};
+use ledger::item::Item;
+use shared::domain_event::{Detail, DomainEvent};
 
 use crate::xendit::{Fact, Truth};
 
@@ -33,8 +37,16 @@ struct Origin {
 
 struct Told {
     key: String,
-    event: DomainEvent,
+    detail_type: String,
+    /// As it was published first.
+    event: Option<DomainEvent>,
     times: u32,
+}
+
+impl Told {
+    fn detail(&self) -> Option<Detail> {
+        Detail::read(&self.event.as_ref()?.detail)
+    }
 }
 
 impl Judge {
@@ -90,9 +102,7 @@ impl Judge {
     }
 
     /// The last copy of a delivery has gone.
-    ///
-    /// `others`: there is another message about the same subject.
-    pub(super) fn is_over(&mut self, delivery: &str, item: Option<&Item>, others: bool) {
+    pub(super) fn is_over(&mut self, delivery: &str, item: Option<&Item>) {
         let Some(fact) = self.fact_of(delivery) else { return };
         let stage = fact.clone();
         match item {
@@ -100,8 +110,8 @@ impl Judge {
             Some(item) if !fact.read(&item.state).covers(fact) => {
                 self.violated(format!("{delivery} is gone, and not applied: {stage:?} is not in {:?}", item.state));
             }
-            Some(item) if !item.outbox.is_empty() && !others => {
-                self.violated(format!("{delivery} is gone, and nobody is left to publish what waits in {}", item.key));
+            Some(item) if !item.pending_of(delivery).is_empty() => {
+                self.violated(format!("{delivery} is gone, and what it had to publish waits in {}", item.key));
             }
             Some(_) => {}
             None => self.violated(format!("{delivery} is gone, and was never applied")),
@@ -117,8 +127,8 @@ impl Judge {
             return self.violated(format!("{} was written by nobody: {}", after.key, entry.delivery));
         };
         let key =
-            fact.key.clone().unwrap_or_else(|| self.keys.entry(fact.subject).or_insert(after.key.clone()).clone());
-        if key != after.key {
+            fact.key.clone().unwrap_or_else(|| self.keys.entry(fact.subject).or_insert(after.key.to_string()).clone());
+        if key != after.key.as_str() {
             return self.violated(format!("{key} was written as {}", after.key));
         }
         let now = fact.read(&after.state);
@@ -137,10 +147,10 @@ impl Judge {
         let fresh = after.outbox.iter().filter(|(id, _)| before.is_none_or(|before| !before.outbox.contains_key(*id)));
         let fresh: Vec<_> = fresh.collect();
         if fresh.is_empty() && before.is_none_or(|before| before.state.stage != after.state.stage) {
-            self.violated(format!("{key} became {} without a word", now.stage()));
+            self.violated(format!("{key} became {}, and there is nothing to publish about it", now.stage()));
         }
         for (id, waiting) in fresh {
-            let told = Told { key: key.clone(), event: waiting.event.clone(), times: 0 };
+            let told = Told { key: key.clone(), detail_type: waiting.detail_type.clone(), event: None, times: 0 };
             if self.events.insert(id.clone(), told).is_some() {
                 self.violated(format!("{key}: event {id} was written a second time"));
             }
@@ -160,10 +170,13 @@ impl Judge {
     pub(super) fn published(&mut self, event: &DomainEvent) {
         match self.events.get_mut(&event.id) {
             None => self.violated(format!("event {} was published before it was written", event.id)),
-            Some(told) if told.event != *event => {
+            Some(told) if told.event.as_ref().is_some_and(|first| first != event) => {
                 self.violated(format!("event {} was published with two texts", event.id));
             }
-            Some(told) => told.times += 1,
+            Some(told) => {
+                told.event.get_or_insert_with(|| event.clone());
+                told.times += 1;
+            }
         }
     }
 
@@ -203,15 +216,31 @@ impl Judge {
             if known != truth {
                 self.violated(format!("{} is {known:?} and should be {truth:?}", item.key));
             }
-            let said =
-                |what: &str| self.events.values().any(|told| told.key == item.key && told.event.detail_type == what);
+            let events: Vec<_> = self.events.values().filter(|told| told.key == item.key.as_str()).collect();
+            let said = |what: &str| events.iter().any(|told| told.detail_type == what);
+            let mut wrong = None;
             if !said(truth.stage()) && !truth.stage().starts_with("unknown") {
-                self.violated(format!("{} is {}, and nobody was told", item.key, truth.stage()));
+                wrong = Some(format!("is {}, and no event said so", truth.stage()));
             }
-            let said =
-                |what: &str| self.events.values().any(|told| told.key == item.key && told.event.detail_type == what);
             if truth.is_conflicting() && !said("webhook.conflict") {
-                self.violated(format!("{} contradicts itself, and nobody was told", item.key));
+                wrong = Some("contradicts itself, and no event said so".to_owned());
+            }
+            let money = facts.iter().filter_map(Fact::money_event).next();
+            if let Some(money) = money.filter(|_| !truth.stage().ends_with("reversed")) {
+                let details: Vec<_> =
+                    events.iter().filter(|told| told.detail_type == money).filter_map(|told| told.detail()).collect();
+                let first = details.iter().filter(|detail| !detail.update).count();
+                let paid = details.iter().filter_map(|detail| Some((detail.version, detail.paid.clone()?))).max();
+                let stated = item.state.paid_in_all();
+                if first != 1 {
+                    wrong = Some(format!("had {first} events {money}"));
+                } else if !truth.is_conflicting() && paid.map(|(_, paid)| paid) != stated {
+                    wrong = Some(format!("had no event {money} about {stated:?}"));
+                }
+            }
+            if let Some(wrong) = wrong {
+                let key = item.key.clone();
+                self.violated(format!("{key} {wrong}"));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Lambda: API Gateway in front of the receiver, the SQS event source behind it, and the sandboxes of both.
 
 use std::{
+    collections::BTreeMap,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex},
     time::Duration,
@@ -9,7 +10,7 @@ use std::{
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use lambda_http::http::{Request, Response};
-use processor::batch::{Batch, Processor};
+use processor::{batch::Processor, failure, message::Batch};
 use receiver::{
     handler::Receiver,
     verify::{Arrival, Digest},
@@ -26,7 +27,7 @@ use super::{
 
 // All as in the template.
 const RECEIVER_TIMEOUT: Duration = Duration::from_secs(10);
-const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(30);
+const PROCESSOR_TIMEOUT: Duration = failure::TIMEOUT;
 const VISIBILITY_TIMEOUT: SignedDuration = SignedDuration::from_secs(180);
 const MAX_RECEIVE_COUNT: u32 = 10;
 const MAX_CONCURRENCY: usize = 5;
@@ -115,6 +116,7 @@ impl Lambda {
             bus: wires.clone(),
             source: wires.clone(),
             environment: Environment::Test,
+            token_accounts: BTreeMap::new(),
             clock: Box::new(move || sandbox.clock(&world)) as Clock,
         };
         Warm { sandbox: wires.sandbox, function: processor }

@@ -11,27 +11,31 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use ledger::{
+    bus::{Bus, Refusal},
+    item::Item,
+    key::Key,
+    store::{Ledger, StoreError, Write},
+};
 use processor::{
-    batch::Record,
-    bus::{Bus, Rejected},
-    domain_event::DomainEvent,
+    failure::CALL_LIMITS,
     inbox::{Claim, NotFetched},
-    ledger::{Ledger, LedgerTrouble, Write, item::Item},
-    source::{Source, SourceTrouble},
+    message::Message,
+    source::{Source, SourceError},
 };
 use receiver::{
     inbox::KEEP_BUDGET,
     queue::{NotStored, Queue, SEND_BUDGET},
 };
 use serde_json::json;
-use shared::envelope::Envelope;
+use shared::{domain_event::DomainEvent, envelope::Envelope};
 use tokio::sync::Notify;
 
 use super::{
     plan::{Fault, Service},
     world::{Letter, Object, State, World},
 };
-use crate::xendit::TOO_LARGE;
+use crate::xendit::{REFUSED_BY_THE_BUS, TOO_LARGE};
 
 /// One running copy of a function.
 pub(super) struct Sandbox {
@@ -86,15 +90,18 @@ fn skew(state: &mut State) -> i64 {
     minutes * 1_000_000
 }
 
-/// How long the SDK goes on: tries, the time for one, the time for all. As the functions' `main.rs` sets them.
-struct Patience(u32, u64, Duration);
+/// How long the SDK goes on: attempts, milliseconds for one, the time for all. As the functions set them.
+struct Limits(u32, u64, Duration);
 
 impl Service {
-    fn patience(self) -> Patience {
+    fn limits(self) -> Limits {
         match self {
-            Self::Queue => Patience(3, 1_000, SEND_BUDGET),
-            Self::Bucket => Patience(2, 1_200, KEEP_BUDGET),
-            Self::Table | Self::Bus | Self::Source => Patience(3, 1_500, Duration::from_secs(3)),
+            Self::Queue => Limits(3, 1_000, SEND_BUDGET),
+            Self::Bucket => Limits(2, 1_200, KEEP_BUDGET),
+            Self::Table | Self::Bus | Self::Source => {
+                let attempt = u64::try_from(CALL_LIMITS.attempt.as_millis()).unwrap();
+                Limits(CALL_LIMITS.attempts, attempt, CALL_LIMITS.total)
+            }
         }
     }
 }
@@ -149,7 +156,7 @@ impl Wires {
         name: &str,
         effect: impl Fn(&mut State) -> T + Send + Sync + 'static,
     ) -> Result<T, Silence> {
-        let Patience(tries, timeout, total) = service.patience();
+        let Limits(tries, timeout, total) = service.limits();
         let effect = Arc::new(effect);
         let work = async {
             for n in 0..tries {
@@ -290,48 +297,55 @@ impl processor::inbox::Inbox for Wires {
         let object = self
             .call(Service::Bucket, &format!("GetObject {key}"), move |state| state.bucket.get(&key).cloned())
             .await
-            .map_err(|Silence| NotFetched::Transient("timeout".to_owned()))?;
+            .map_err(|Silence| NotFetched::Passing("timeout".to_owned()))?;
         object.map(|object| object.text.to_string()).ok_or(NotFetched::Permanent("the object is gone"))
     }
 }
 
 impl Wires {
-    async fn put(&self, item: &Item, version: Option<u64>) -> Result<Write, LedgerTrouble> {
-        self.trip(&item.key).await;
+    async fn put(&self, item: &Item, version: Option<u64>) -> Result<Write, StoreError> {
+        self.trip(item.key.as_str()).await;
         let (item, sandbox) = (item.clone(), Arc::clone(&self.sandbox));
         let name = format!("PutItem {} ({} after {version:?})", item.key, item.version);
         self.call(Service::Table, &name, move |state| {
-            let found = state.table.get(&item.key).cloned();
+            let found = state.table.get(item.key.as_str()).cloned();
             match (found, version) {
                 (None, Some(_)) => Write::Gone,
                 (Some(found), version) if version != Some(found.version) => {
-                    state.note(&sandbox, || format!("finds version {} by {}", found.version, found.written_by));
+                    state.note(&sandbox, || format!("finds version {}", found.version));
                     Write::Found(Box::new(found))
                 }
                 (found, _) => {
                     state.note(&sandbox, || format!("wrote {} of {}", item.state.stage, item.key));
                     state.judge.wrote(found.as_ref(), &item);
-                    state.table.insert(item.key.clone(), item.clone());
+                    state.table.insert(item.key.to_string(), item.clone());
                     Write::Stored
                 }
             }
         })
         .await
-        .map_err(|Silence| LedgerTrouble::Transient("timeout".to_owned()))
+        .map_err(|Silence| StoreError::Passing("timeout".to_owned()))
     }
 }
 
 impl Ledger for Wires {
-    async fn insert(&self, item: &Item) -> Result<Write, LedgerTrouble> {
+    async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
+        let key = key.to_string();
+        self.call(Service::Table, &format!("GetItem {key}"), move |state| state.table.get(&key).cloned())
+            .await
+            .map_err(|Silence| StoreError::Passing("timeout".to_owned()))
+    }
+
+    async fn insert(&self, item: &Item) -> Result<Write, StoreError> {
         self.put(item, None).await
     }
 
-    async fn replace(&self, item: &Item, version: u64) -> Result<Write, LedgerTrouble> {
+    async fn replace(&self, item: &Item, version: u64) -> Result<Write, StoreError> {
         self.put(item, Some(version)).await
     }
 
-    async fn clear(&self, key: &str, events: &[&DomainEvent]) -> Result<(), LedgerTrouble> {
-        let (key, ids): (_, Vec<_>) = (key.to_owned(), events.iter().map(|event| event.id.clone()).collect());
+    async fn clear(&self, key: &Key, events: &[String]) -> Result<(), StoreError> {
+        let (key, ids) = (key.to_string(), events.to_vec());
         let name = format!("UpdateItem {key} without {}", ids.join(", "));
         self.call(Service::Table, &name, move |state| {
             if let Some(item) = state.table.get_mut(&key) {
@@ -341,53 +355,52 @@ impl Ledger for Wires {
             }
         })
         .await
-        .map_err(|Silence| LedgerTrouble::Transient("timeout".to_owned()))
+        .map_err(|Silence| StoreError::Passing("timeout".to_owned()))
     }
 }
 
 impl Bus for Wires {
-    async fn publish(&self, events: &[&DomainEvent]) -> Vec<Rejected> {
+    async fn publish(&self, events: &[&DomainEvent]) -> Vec<Result<(), Refusal>> {
         let sent: Vec<DomainEvent> = events.iter().map(|event| (*event).clone()).collect();
-        let reject = |id: &String, reason: &str| Rejected { id: id.clone(), reason: reason.to_owned() };
         let name = format!("PutEvents {}", sent.iter().map(|event| &*event.detail_type).collect::<Vec<_>>().join(", "));
         let answer = self
             .call(Service::Bus, &name, move |state| {
-                let mut rejected = Vec::new();
-                for event in &sent {
-                    if state.strikes(Fault::EntryRejected, &"eventbridge") {
-                        rejected.push(event.id.clone());
+                let result = |event: &DomainEvent| {
+                    if event.detail.contains(REFUSED_BY_THE_BUS) {
+                        state.note(&"eventbridge", || format!("refuses {} {}", event.detail_type, event.id));
+                        Err(Refusal::Permanent("MalformedDetail".to_owned()))
+                    } else if state.strikes(Fault::EntryRejected, &"eventbridge") {
+                        Err(Refusal::Passing("InternalFailure".to_owned()))
                     } else {
                         state.note(&"eventbridge", || format!("has {} {}", event.detail_type, event.id));
                         state.judge.published(event);
+                        Ok(())
                     }
-                }
-                rejected
+                };
+                sent.iter().map(result).collect::<Vec<_>>()
             })
             .await;
-        match answer {
-            Ok(rejected) => rejected.iter().map(|id| reject(id, "InternalFailure")).collect(),
-            Err(Silence) => events.iter().map(|event| reject(&event.id, "timeout")).collect(),
-        }
+        answer.unwrap_or_else(|Silence| events.iter().map(|_| Err(Refusal::Passing("timeout".to_owned()))).collect())
     }
 }
 
 impl Source for Wires {
-    async fn postpone(&self, record: &Record, delay: Duration) -> Result<(), SourceTrouble> {
-        let id = record.message_id.clone();
+    async fn postpone(&self, message: &Message, delay: Duration) -> Result<(), SourceError> {
+        let id = message.id.clone();
         let name = format!("ChangeMessageVisibility {id} {} s", delay.as_secs());
         self.call(Service::Source, &name, move |state| {
             let visible_at = state.now + SignedDuration::try_from(delay).unwrap();
-            if let Some(message) = state.queue.iter_mut().find(|message| message.id == id) {
-                message.visible_at = visible_at;
+            if let Some(kept) = state.queue.iter_mut().find(|kept| kept.id == id) {
+                kept.visible_at = visible_at;
                 state.stirred = true;
             }
         })
         .await
-        .map_err(|Silence| SourceTrouble("timeout".to_owned()))
+        .map_err(|Silence| SourceError("timeout".to_owned()))
     }
 
-    async fn park(&self, record: &Record, reason: &str) -> Result<(), SourceTrouble> {
-        let (id, body): (_, Arc<str>) = (record.message_id.clone(), record.body.as_str().into());
+    async fn park(&self, message: &Message, reason: &str) -> Result<(), SourceError> {
+        let (id, body): (_, Arc<str>) = (message.id.clone(), message.body.as_str().into());
         let name = format!("SendMessage {id} to the dead-letter queue: {reason}");
         self.call(Service::Source, &name, move |state| {
             let Some(delivery) = state.senders.get(&id).cloned() else { return };
@@ -395,6 +408,6 @@ impl Source for Wires {
             state.letters.push(Letter { body: Arc::clone(&body), delivery, sent_at });
         })
         .await
-        .map_err(|Silence| SourceTrouble("timeout".to_owned()))
+        .map_err(|Silence| SourceError("timeout".to_owned()))
     }
 }

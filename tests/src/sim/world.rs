@@ -9,7 +9,7 @@ use std::{
 
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
-use processor::ledger::item::Item;
+use ledger::item::Item;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
@@ -283,10 +283,6 @@ impl State {
         let Some(fact) = self.judge.fact_of(delivery).cloned() else { return };
         let key = self.judge.key_of(&fact);
         let item = key.and_then(|key| self.table.get(&key));
-        let related = |other: &String| self.judge.fact_of(other).is_some_and(|other| other.subject == fact.subject);
-        let others = self.queue.iter().any(|message| related(&message.delivery))
-            || self.letters.iter().any(|letter| related(&letter.delivery))
-            || self.untold.iter().any(related);
-        self.judge.is_over(delivery, item, others);
+        self.judge.is_over(delivery, item);
     }
 }

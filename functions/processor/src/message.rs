@@ -1,0 +1,144 @@
+//! Message: what Lambda hands over from SQS, and the partial batch response that it gets back.
+//!
+//! **Invariant:** the records of a batch are read one by one, so that none can spoil the others.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+/// What Lambda hands to the function.
+#[derive(Deserialize)]
+pub struct Batch {
+    #[serde(rename = "Records")]
+    records: Vec<Box<RawValue>>,
+}
+
+/// One message.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Message {
+    /// SQS's id of the message. It identifies the message in the response, and nothing else.
+    #[serde(rename = "messageId")]
+    pub id: String,
+    /// What SQS needs to change this message.
+    #[serde(default)]
+    pub receipt_handle: String,
+    /// The sealed envelope.
+    #[serde(default, deserialize_with = "text_or_nothing")]
+    pub body: String,
+    #[serde(default)]
+    attributes: Attributes,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Attributes {
+    approximate_receive_count: String,
+}
+
+/// A record has no message id, so no response could name it: the whole batch has to be delivered again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a record has no message id: is this function's trigger an SQS queue?")]
+pub struct Unidentified;
+
+impl Batch {
+    /// The messages. Each is dropped in its raw form once it is read: a batch may hold megabytes.
+    pub fn messages(self) -> Result<Vec<Message>, Unidentified> {
+        self.records.into_iter().map(|raw| Message::read(&raw)).collect()
+    }
+}
+
+impl Message {
+    fn read(raw: &RawValue) -> Result<Self, Unidentified> {
+        let message: Self = serde_json::from_str(raw.get()).map_err(|_| Unidentified)?;
+        if message.id.is_empty() { Err(Unidentified) } else { Ok(message) }
+    }
+
+    /// How often the message has been received, this time included.
+    pub fn receive_count(&self) -> u32 {
+        self.attributes.approximate_receive_count.parse().unwrap_or(1)
+    }
+}
+
+/// A body that is not text is an unreadable message, not an unreadable batch.
+fn text_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(serde_json::from_str(<&RawValue>::deserialize(deserializer)?.get()).unwrap_or_default())
+}
+
+/// The partial batch response: the messages to retry. SQS deletes all others.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    batch_item_failures: Vec<ItemFailure>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ItemFailure {
+    item_identifier: String,
+}
+
+impl Response {
+    /// The response that asks for these messages again.
+    pub fn retry<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Self {
+        let failure = |message: &Message| ItemFailure { item_identifier: message.id.clone() };
+        Self { batch_item_failures: messages.into_iter().map(failure).collect() }
+    }
+
+    /// The ids of the messages to retry.
+    pub fn failures(&self) -> impl Iterator<Item = &str> {
+        self.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(json: &str) -> Result<Vec<Message>, Unidentified> {
+        serde_json::from_str::<Batch>(json).unwrap().messages()
+    }
+
+    #[test]
+    fn a_response_is_what_lambda_reads() {
+        let messages = batch(r#"{"Records":[{"messageId":"m-1"},{"messageId":"m-2"}]}"#).unwrap();
+        let json = |messages: &[Message]| serde_json::to_string(&Response::retry(messages)).unwrap();
+        assert_eq!(json(&[]), r#"{"batchItemFailures":[]}"#);
+        let both = r#"{"batchItemFailures":[{"itemIdentifier":"m-1"},{"itemIdentifier":"m-2"}]}"#;
+        assert_eq!(json(&messages), both);
+    }
+
+    #[test]
+    fn a_record_without_a_message_id_spoils_the_whole_batch() {
+        for strange in [r"{}", r#"{"messageId":""}"#, r#"{"messageId":null}"#, r#"{"messageId":7}"#, "7", "null", "[]"]
+        {
+            let json = format!(r#"{{"Records":[{{"messageId":"m-1","body":"x"}},{strange}]}}"#);
+            assert_eq!(batch(&json).err(), Some(Unidentified), "{strange}");
+        }
+    }
+
+    #[test]
+    fn a_record_with_an_id_is_a_message_whatever_else_it_holds() {
+        for strange in [r#""body":null"#, r#""body":7"#, r#""body":{"a":1}"#, r#""body":"\ud800""#, r#""other":1"#] {
+            let json = format!(r#"{{"Records":[{{"messageId":"m-1",{strange}}}]}}"#);
+            assert_eq!(batch(&json).unwrap()[0].body, "", "{strange}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_batch_is_not_an_empty_one() {
+        for json in ["{}", "null", "[]", r#"{"records":[]}"#, r#"{"Records":null}"#] {
+            assert!(serde_json::from_str::<Batch>(json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_does_not_say_how_often_it_was_received_was_received_once() {
+        let count = |attributes: &str| {
+            let json = format!(r#"{{"Records":[{{"messageId":"m"{attributes}}}]}}"#);
+            batch(&json).unwrap()[0].receive_count()
+        };
+        assert_eq!(count(""), 1);
+        assert_eq!(count(r#","attributes":{"ApproximateReceiveCount":"x"}"#), 1);
+        assert_eq!(count(r#","attributes":{"ApproximateReceiveCount":"7"}"#), 7);
+    }
+}

@@ -1,0 +1,103 @@
+//! Announce: what a change of a subject means for the merchant, and so which domain events to publish about it. Pure: what
+//! was known and what is known now in, announcements out.
+//!
+//! This is the place for a merchant's own rules. What it returns is stored in the same write as the change, and published
+//! after it. For rules that need no Rust, use an EventBridge rule on the domain events instead.
+//!
+//! **Invariant:** a subject whose state says that money is here has had its money event published, in whatever order the
+//! facts came; `docs/order.md` lists every pair.
+
+use shared::{domain_event, lifecycle::Stage};
+
+use crate::state::State;
+
+/// One domain event to publish about a transition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// What it is about.
+    pub topic: Topic,
+    /// The stage before it.
+    pub previous: Option<Stage>,
+    /// An event of this type was published before; this one adds to it.
+    pub update: bool,
+}
+
+/// What an announcement is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// The subject has reached this stage, or more has become known about it: `<kind>.<phase>`, or `webhook.unknown`.
+    Stage(Stage),
+    /// What is known contradicts itself: `webhook.conflict`.
+    Conflict,
+}
+
+impl Topic {
+    /// The type of the domain event.
+    pub const fn detail_type(self) -> &'static str {
+        match self {
+            Self::Stage(stage) => domain_event::type_of(stage),
+            Self::Conflict => domain_event::CONFLICT,
+        }
+    }
+}
+
+/// What the merchant should hear about a transition.
+pub fn announce(before: Option<&State>, after: &State) -> Vec<Announcement> {
+    let mut announcements = match before {
+        None => reached(None, after.stage),
+        Some(before) if before.stage != after.stage || before.mark != after.mark => further(before, after),
+        Some(before) if is_more_known(before, after) => updated(after.stage),
+        Some(_) => Vec::new(),
+    };
+    if after.contradictions() > before.map_or(0, State::contradictions) {
+        announcements.push(Announcement { topic: Topic::Conflict, previous: None, update: false });
+    }
+    announcements
+}
+
+/// A stage was reached. Where money came on the way and nobody was told, that comes first: an invoice that is settled has
+/// been paid.
+fn reached(before: Option<Stage>, stage: Stage) -> Vec<Announcement> {
+    let told = |stage, previous| Announcement { topic: Topic::Stage(stage), previous, update: false };
+    match stage.money_stage().filter(|money| *money != stage && before.is_none_or(|before| before < *money)) {
+        Some(money) => vec![told(money, before), told(stage, Some(money))],
+        None => vec![told(stage, before)],
+    }
+}
+
+/// A further stage was reached. An amount that became known with it completes the money event of the stage before.
+fn further(before: &State, after: &State) -> Vec<Announcement> {
+    let completed = before.stage.money_stage().filter(|money| *money != after.stage && is_amount_known(before, after));
+    let completed = completed.map(update);
+    completed.into_iter().chain(reached(Some(before.stage), after.stage)).collect()
+}
+
+/// The subject is where it was, but more is known about it: whoever waits for its money event, or for its stage, hears it.
+fn updated(stage: Stage) -> Vec<Announcement> {
+    let money = stage.money_stage().filter(|money| *money != stage);
+    money.into_iter().chain([stage]).map(update).collect()
+}
+
+fn update(stage: Stage) -> Announcement {
+    Announcement { topic: Topic::Stage(stage), previous: Some(stage), update: true }
+}
+
+fn is_more_known(before: &State, after: &State) -> bool {
+    is_amount_known(before, after)
+        || is_captured_again(before, after)
+        || (before.reference.is_empty() && !after.reference.is_empty())
+        || (!before.is_amount_mismatch() && after.is_amount_mismatch())
+}
+
+/// Whether there is one more capture, though the sum may be in doubt.
+fn is_captured_again(before: &State, after: &State) -> bool {
+    !before.captures.is_empty() && after.captures.len() > before.captures.len() && after.paid_in_all().is_none()
+}
+
+/// Whether what was paid in all is known now, and was not before, or was less.
+fn is_amount_known(before: &State, after: &State) -> bool {
+    after.paid_in_all().is_some_and(|paid| before.paid_in_all().as_ref() != Some(&paid))
+}
+
+#[cfg(test)]
+mod tests;

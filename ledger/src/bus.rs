@@ -1,0 +1,22 @@
+//! Bus: the port to where domain events are published.
+
+use std::future::Future;
+
+use shared::domain_event::DomainEvent;
+
+/// Where domain events are published.
+pub trait Bus {
+    /// Publishes events. One result for each, in their order.
+    fn publish(&self, events: &[&DomainEvent]) -> impl Future<Output = Vec<Result<(), Refusal>>> + Send;
+}
+
+/// An event is not known to be published.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Retry later.
+    #[error("{0}")]
+    Passing(String),
+    /// The bus will never take this event as it is.
+    #[error("{0}")]
+    Permanent(String),
+}

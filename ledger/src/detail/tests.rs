@@ -1,0 +1,188 @@
+use serde_json::{Value, json};
+use shared::{
+    envelope::{Delivery, Environment},
+    webhook::Webhook,
+};
+
+use super::*;
+use crate::item::Step;
+
+fn update(delivery: &str, body: &str) -> Update {
+    let delivery = Delivery {
+        id: delivery.to_owned(),
+        received_at: "2026-01-02T03:04:05.678Z".parse().unwrap(),
+        environment: Environment::Test,
+        token: "test".to_owned(),
+        topic: None,
+        webhook_id: Some("wh-1".to_owned()),
+        api_version: None,
+        content_type: None,
+    };
+    Update::new(Webhook::parse(body.as_bytes(), None).unwrap().observe(), delivery, body)
+}
+
+fn step(known: Option<&Item>, update: &Update) -> Item {
+    match Item::step(known, update) {
+        Ok(Step::Write(item)) => *item,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The events of the last of some bodies that come one after the other.
+fn events(bodies: &[&str]) -> Vec<DomainEvent> {
+    let (mut known, mut events) = (None, Vec::new());
+    for (n, body) in bodies.iter().enumerate() {
+        let update = update(&format!("d-{n}"), body);
+        let item = step(known.as_ref(), &update);
+        let pending = item.pending_of(&update.delivery.id);
+        events = pending.into_iter().map(|(id, it)| event(&item, id, it, &update, Body::Included)).collect();
+        known = Some(item);
+    }
+    events
+}
+
+fn only(bodies: &[&str]) -> (DomainEvent, Value) {
+    let event = events(bodies).pop().unwrap();
+    let detail = serde_json::from_str(&event.detail).unwrap();
+    (event, detail)
+}
+
+fn invoice(status: &str, paid: &str) -> String {
+    format!(
+        r#"{{"id":"inv-1","user_id":"acc-1","external_id":"order-1","merchant_name":"M","status":"{status}","amount":1000,"paid_amount":{paid},"currency":"IDR","payment_channel":"BCA","updated":"2026-01-02T03:00:00Z"}}"#
+    )
+}
+
+fn payment(captures: &[(&str, &str)]) -> String {
+    let captures: Vec<_> =
+        captures.iter().map(|(id, amount)| format!(r#"{{"capture_id":"{id}","capture_amount":{amount}}}"#)).collect();
+    format!(
+        r#"{{"event":"payment.capture","business_id":"acc-1","data":{{"payment_id":"py-1","currency":"PHP","status":"SUCCEEDED","captures":[{}]}}}}"#,
+        captures.join(",")
+    )
+}
+
+#[test]
+fn the_detail_is_what_consumers_are_promised() {
+    let (expired, paid) = (invoice("EXPIRED", "null"), invoice("PAID", "1000.10"));
+    let (event, detail) = only(&[&expired, &paid]);
+    assert_eq!(event.detail_type, "invoice.paid");
+    let expected = json!({
+        "schema_version": 1,
+        "id": event.id,
+        "environment": "test",
+        "source": "webhook",
+        "account": "acc-1",
+        "subject": { "kind": "invoice", "id": "inv-1" },
+        "reference": "order-1",
+        "phase": "paid",
+        "previous_phase": "expired",
+        "update": false,
+        "event": "invoice",
+        "status": "PAID",
+        "failure_code": null,
+        "channel": "BCA",
+        "unknown_reason": null,
+        "paid": { "amount": "1000.10", "currency": "IDR" },
+        "requested": { "amount": "1000", "currency": "IDR" },
+        "captures": [],
+        "captures_omitted": false,
+        "conflicting_amounts": [],
+        "conflicting_references": [],
+        "paid_late": true,
+        "amount_mismatch": true,
+        "occurred_at": "2026-01-02T03:00:00Z",
+        "received_at": "2026-01-02T03:04:05.678Z",
+        "delivery_id": "d-1",
+        "token_label": "test",
+        "version": 2,
+        "body": serde_json::from_str::<Value>(&paid).unwrap(),
+        "body_omitted": false,
+    });
+    assert_eq!(detail, expected);
+    let read = Detail::read(&event.detail).unwrap();
+    assert_eq!(serde_json::to_string(&read).unwrap(), event.detail, "it is read as it was written");
+    assert!(Detail::read(&event.detail.replace(r#""schema_version":1"#, r#""schema_version":2"#)).is_none());
+}
+
+#[test]
+fn an_event_is_built_again_to_the_byte_after_the_item_has_moved_on() {
+    let (first, second) = (update("d-1", &payment(&[("c1", "200")])), update("d-2", &payment(&[("c2", "300")])));
+    let item = step(None, &first);
+    let (id, pending) = item.pending_of("d-1")[0];
+    let before = event(&item, id, pending, &first, Body::Included);
+    let stored: Item = serde_json::from_str(&serde_json::to_string(&step(Some(&item), &second)).unwrap()).unwrap();
+    let (id, pending) = stored.pending_of("d-1")[0];
+    assert_eq!(event(&stored, id, pending, &first, Body::Included), before);
+}
+
+#[test]
+fn amounts_are_published_digit_for_digit() {
+    for amount in ["1000.10", "10000.01", "0.1", "1234567890123456.12345678", "0.00"] {
+        let (event, _) = only(&[&invoice("PAID", amount)]);
+        let expected = format!(r#""paid":{{"amount":"{amount}","currency":"IDR"}}"#);
+        assert!(event.detail.contains(&expected), "{amount}: {}", event.detail);
+        assert!(event.detail.contains(&format!(r#""paid_amount":{amount},"#)), "and in the body as they came");
+    }
+    let (_, detail) = only(&[&payment(&[("c0", "0.1"), ("c1", "0.2")])]);
+    assert_eq!(detail["paid"], json!({ "amount": "0.3", "currency": "PHP" }));
+    let captures = json!([
+        { "id": "c0", "amount": "0.1", "currency": "PHP" },
+        { "id": "c1", "amount": "0.2", "currency": "PHP" }
+    ]);
+    assert_eq!(detail["captures"], captures);
+}
+
+#[test]
+fn a_conflict_lists_what_contradicts_the_first_that_was_known_first() {
+    let amounts = |detail: &Value| -> Vec<String> {
+        let amounts = detail["conflicting_amounts"].as_array().unwrap();
+        amounts.iter().map(|it| it["amount"].as_str().unwrap().to_owned()).collect()
+    };
+    let (event, detail) = only(&[&invoice("PAID", "1000"), &invoice("PAID", "999")]);
+    assert_eq!((event.detail_type.as_str(), amounts(&detail)), ("webhook.conflict", vec!["1000".into(), "999".into()]));
+    assert_eq!((&detail["paid"], &detail["phase"]), (&Value::Null, &json!("paid")));
+    assert_eq!((&detail["paid_late"], &detail["amount_mismatch"]), (&json!(false), &json!(false)));
+    let total = r#"{"event":"payment.succeeded","business_id":"acc-1","data":{"id":"py-1","currency":"PHP","status":"SUCCEEDED","amount":100}}"#;
+    let (_, detail) = only(&[total, &payment(&[("c1", "60")])]);
+    assert_eq!(amounts(&detail), ["100", "60"], "a total that is not the sum of its captures");
+}
+
+#[test]
+fn a_body_that_does_not_fit_or_is_refused_is_left_out_and_that_is_said() {
+    let unknown = |bytes: usize| format!(r#"{{"event":"moon.landed","data":"{}"}}"#, "x".repeat(bytes));
+    for (bytes, omitted) in [(1_000, false), (96 * 1024, true)] {
+        let (_, detail) = only(&[&unknown(bytes)]);
+        assert_eq!((&detail["body_omitted"], detail["body"].is_null()), (&json!(omitted), omitted));
+        assert_eq!(detail["event"], "moon.landed", "the rest is published all the same");
+    }
+    let update = update("d-1", &invoice("PAID", "1000"));
+    let item = step(None, &update);
+    let (id, pending) = item.pending_of("d-1")[0];
+    let refused = event(&item, id, pending, &update, Body::Refused);
+    assert!(refused.detail.contains(r#""body":null,"body_omitted":true"#));
+    assert_eq!(refused.id, event(&item, id, pending, &update, Body::Included).id);
+}
+
+#[test]
+fn more_captures_than_fit_are_left_out_and_that_is_said() {
+    let captures = |n: usize| -> Vec<(String, &str)> { (0..n).map(|n| (format!("cap-{n:0>500}"), "1")).collect() };
+    let told = |n: usize| {
+        let captures = captures(n);
+        let parts: Vec<_> = captures.iter().map(|(id, amount)| (id.as_str(), *amount)).collect();
+        only(&[&payment(&parts)])
+    };
+    let (_, few) = told(100);
+    assert_eq!((few["captures"].as_array().unwrap().len(), &few["captures_omitted"]), (100, &json!(false)));
+    let (event, many) = told(200);
+    assert_eq!(many["captures_omitted"], true);
+    assert!(event.detail.len() <= MAX_DETAIL_BYTES);
+}
+
+#[test]
+fn a_webhook_that_is_not_understood_says_why() {
+    let (event, detail) =
+        only(&[r#"{"event":"payout.succeeded","business_id":"acc-1","data":{"status":"SUCCEEDED"}}"#]);
+    assert_eq!((event.detail_type.as_str(), &detail["unknown_reason"]), ("webhook.unknown", &json!("no usable id")));
+    assert_eq!((&detail["subject"]["kind"], &detail["account"]), (&json!("unknown"), &json!("acc-1")));
+}

@@ -1,0 +1,147 @@
+//! The bus in EventBridge.
+
+use aws_sdk_eventbridge::{Client, types::PutEventsRequestEntry};
+use futures_util::future::join_all;
+use runtime::aws::{Trouble, trouble};
+use shared::domain_event::{DomainEvent, SOURCE};
+
+use crate::bus::{Bus, Refusal};
+
+/// The most entries that one `PutEvents` takes.
+const MAX_ENTRIES: usize = 10;
+
+/// How many bytes go into one call. AWS takes more by now, but not everywhere, and most calls hold a tenth of it.
+const MAX_CALL_BYTES: usize = 240 * 1024;
+
+/// The codes by which EventBridge refuses an entry for what is in it, by the reference of `PutEvents`. All others (a
+/// throttle, a failure inside, a permission that is missing) pass, or pass once somebody acts.
+const PERMANENT: &[&str] = &["InvalidArgument", "MalformedDetail", "RedactionFailure", "ValidationException"];
+
+/// An EventBridge bus.
+#[derive(Clone, Debug)]
+pub struct EventBridge {
+    client: Client,
+    name: String,
+}
+
+impl EventBridge {
+    /// The bus of a name.
+    pub fn new(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+
+    /// Publishes what fits into one call. A call that is refused as a whole does not say which entry is to blame, so each
+    /// is then tried alone.
+    async fn put(&self, events: &[&DomainEvent]) -> Vec<Result<(), Refusal>> {
+        let results = self.put_once(events).await;
+        if events.len() > 1 && results.iter().all(|result| matches!(result, Err(Refusal::Permanent(_)))) {
+            let alone = events.iter().map(|event| self.put_once(std::slice::from_ref(event)));
+            return join_all(alone).await.into_iter().flatten().collect();
+        }
+        results
+    }
+
+    /// A 200 may hold failed entries, in the order of the request; an answer without one result for each entry confirms
+    /// nothing.
+    async fn put_once(&self, events: &[&DomainEvent]) -> Vec<Result<(), Refusal>> {
+        let entries = events.iter().map(|event| {
+            PutEventsRequestEntry::builder()
+                .source(SOURCE)
+                .detail_type(&event.detail_type)
+                .detail(&event.detail)
+                .event_bus_name(&self.name)
+                .build()
+        });
+        let all = |refusal: Refusal| vec![Err(refusal); events.len()];
+        match self.client.put_events().set_entries(Some(entries.collect())).send().await {
+            Ok(answer) if answer.entries().len() == events.len() => {
+                let result = |failed: Option<&str>| failed.map_or(Ok(()), |code| Err(refusal(code)));
+                let failed = answer.entries().iter().map(|entry| match entry.event_id() {
+                    Some(_) => None,
+                    None => Some(entry.error_code().unwrap_or("no error code")),
+                });
+                failed.map(result).collect()
+            }
+            Ok(_) => all(Refusal::Passing("the answer does not match the request".to_owned())),
+            Err(error) => all(match trouble(&error) {
+                Trouble::Refused(code) => refusal(&code),
+                unanswered @ Trouble::Unanswered(_) => Refusal::Passing(unanswered.to_string()),
+            }),
+        }
+    }
+}
+
+fn refusal(code: &str) -> Refusal {
+    let is_permanent = PERMANENT.contains(&code);
+    (if is_permanent { Refusal::Permanent } else { Refusal::Passing })(code.to_owned())
+}
+
+impl Bus for EventBridge {
+    async fn publish(&self, events: &[&DomainEvent]) -> Vec<Result<(), Refusal>> {
+        let calls = calls(events).into_iter().map(|call| self.put(call));
+        join_all(calls).await.into_iter().flatten().collect()
+    }
+}
+
+/// Divides events into what fits into one call each.
+fn calls<'a, 'e>(events: &'a [&'e DomainEvent]) -> Vec<&'a [&'e DomainEvent]> {
+    let mut calls = Vec::new();
+    let (mut rest, mut call, mut bytes) = (events, 0, 0);
+    for event in events {
+        bytes += event.detail.len();
+        if call == MAX_ENTRIES || (call > 0 && bytes > MAX_CALL_BYTES) {
+            let (full, others) = rest.split_at(call);
+            calls.push(full);
+            (rest, call, bytes) = (others, 0, event.detail.len());
+        }
+        call += 1;
+    }
+    if !rest.is_empty() {
+        calls.push(rest);
+    }
+    calls
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(bytes: usize) -> DomainEvent {
+        DomainEvent { id: String::new(), detail_type: "invoice.paid".to_owned(), detail: "x".repeat(bytes) }
+    }
+
+    /// How many events each call holds.
+    fn sizes(events: &[DomainEvent]) -> Vec<usize> {
+        let events: Vec<_> = events.iter().collect();
+        let calls = calls(&events);
+        assert_eq!(calls.concat(), events, "every event once, in order");
+        calls.into_iter().map(<[_]>::len).collect()
+    }
+
+    #[test]
+    fn a_call_holds_ten_events() {
+        assert_eq!(sizes(&[]), Vec::<usize>::new());
+        assert_eq!(sizes(&vec![event(1); 1]), [1]);
+        assert_eq!(sizes(&vec![event(1); 10]), [10]);
+        assert_eq!(sizes(&vec![event(1); 23]), [10, 10, 3]);
+    }
+
+    #[test]
+    fn a_call_holds_no_more_bytes_than_it_may() {
+        assert_eq!(sizes(&vec![event(MAX_CALL_BYTES / 2); 5]), [2, 2, 1]);
+        assert_eq!(sizes(&[event(1), event(MAX_CALL_BYTES), event(1)]), [1, 1, 1]);
+        assert_eq!(sizes(&[event(MAX_CALL_BYTES + 1), event(MAX_CALL_BYTES + 1)]), [1, 1], "the bus refuses, not we");
+    }
+
+    #[test]
+    fn only_what_is_in_an_entry_makes_a_refusal_permanent() {
+        for code in PERMANENT {
+            assert!(matches!(refusal(code), Refusal::Permanent(_)), "{code}");
+        }
+        for code in
+            ["ThrottlingException", "InternalFailure", "AccessDeniedException", "NotAuthorizedForSourceException", ""]
+        {
+            assert!(matches!(refusal(code), Refusal::Passing(_)), "{code}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Item: one subject as it is stored: its state, the events that are not known to be published, and its history.
+//!
+//! **Invariant:** an item is written whole, with what there is to publish about the change inside. There is no moment at
+//! which a change is stored and its events are not.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+use shared::{
+    domain_event::CONFLICT,
+    lifecycle::{Kind, Stage},
+};
+
+use crate::{
+    announce::{Announcement, Topic},
+    change::{Change, Transition},
+    key::Key,
+    state::State,
+    update::Update,
+};
+
+/// The form of the items that are written. One that is greater was written by a newer deployment.
+pub const FORMAT: u32 = 1;
+
+/// How many changes are remembered. A payment has four or five; a plan that goes back and forth keeps its latest.
+const MAX_HISTORY: usize = 50;
+
+/// How many events may wait for their deliveries to come back. More mean that the bus has been down for long: further
+/// deliveries wait in the queue.
+const MAX_PENDING: usize = 100;
+
+/// What they may hold in all. A DynamoDB item holds 400 KB; what is left is for state and history.
+const MAX_PENDING_BYTES: usize = 200 * 1024;
+
+/// One subject in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// What identifies the subject.
+    pub key: Key,
+    /// The form of the item.
+    pub format: u32,
+    /// Counts the writes.
+    pub version: u64,
+    /// The first reference, for the index by reference. It never changes, so that the index is written once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The kind, for the index of open subjects. `None`: it is not open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<String>,
+    /// When the subject was first heard of, for the same index.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "sortable")]
+    pub since: Option<Timestamp>,
+    /// What is known.
+    pub state: State,
+    /// What is not known to be published yet, by event id.
+    pub outbox: BTreeMap<String, Pending>,
+    /// The changes, oldest first.
+    pub history: Vec<Entry>,
+    /// How many older changes are not in the history any more.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub forgotten: u64,
+}
+
+/// A time with six digits after the second, always: as text it sorts as it does as a time.
+pub(crate) fn in_index(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}
+
+#[expect(clippy::ref_option, reason = "serde passes a reference")]
+fn sortable<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(in_index).serialize(serializer)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// An event that is not known to be published. Everything else in it comes from the state, and from the delivery, which
+/// comes back until it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// The type of the event.
+    #[serde(rename = "type")]
+    pub detail_type: String,
+    /// The delivery that publishes it.
+    pub delivery: String,
+    /// The version that it is about.
+    pub version: u64,
+    /// The stage that it is about, unless that is the state's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// The stage before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Stage>,
+    /// An event of this type was published before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub update: bool,
+    /// The state that it is about, once the item's has moved on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<Box<State>>,
+}
+
+/// One change of a subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The stage that was observed.
+    pub stage: Stage,
+    /// Xendit's name of the event.
+    pub event: String,
+    /// When it happened, in Xendit's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<Timestamp>,
+    /// When it arrived.
+    pub received_at: Timestamp,
+    /// The delivery that brought it.
+    pub delivery: String,
+    /// The label of the token that it came with.
+    pub token: String,
+    /// Whether it contradicted what was known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub conflict: bool,
+    /// Whether it was kept without publishing anything: a detail that nobody has to hear of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quiet: bool,
+}
+
+/// What an update does to an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing: the same fact again.
+    Duplicate,
+    /// Nothing: an older fact.
+    Stale,
+    /// The item has to be written like this.
+    Write(Box<Item>),
+}
+
+/// The update is not applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotApplied {
+    /// The token is bound to other accounts. Park the message: somebody may be forging webhooks.
+    #[error("the webhook is about an account that its token may not speak for")]
+    OtherAccount,
+    /// Too much waits to be published. Retry later: the bus has to take some of it first.
+    #[error("too many events about this subject wait to be published")]
+    OutboxFull,
+}
+
+impl Item {
+    /// What an update does to what is known.
+    pub fn step(known: Option<&Self>, update: &Update) -> Result<Step, NotApplied> {
+        let account = known.and_then(|item| item.state.account.as_ref());
+        if !update.may_speak_for(update.observation.account.as_ref()) || !update.may_speak_for(account) {
+            return Err(NotApplied::OtherAccount);
+        }
+        let Some(known) = known else {
+            let transition = Transition::first(&update.observation);
+            return Self::after(None, update, transition).map(|item| Step::Write(Box::new(item)));
+        };
+        match Change::of(&known.state, &update.observation) {
+            Change::Duplicate => Ok(Step::Duplicate),
+            Change::Stale => Ok(Step::Stale),
+            Change::Known(transition) => {
+                Self::after(Some(known), update, *transition).map(|item| Step::Write(Box::new(item)))
+            }
+        }
+    }
+
+    fn after(known: Option<&Self>, update: &Update, transition: Transition) -> Result<Self, NotApplied> {
+        let (conflict, quiet) = (transition.is_conflict(), transition.announcements.is_empty());
+        let Transition { after, announcements } = transition;
+        let (key, version) = (update.key(), known.map_or(1, |item| item.version + 1));
+        let mut outbox = known.map(Self::settled_outbox).unwrap_or_default();
+        for announcement in announcements {
+            let id = event_id(&key, announcement.topic.detail_type(), &after);
+            outbox.insert(id, Pending::of(announcement, &after, update, version));
+        }
+        if outbox.len() > MAX_PENDING || bytes(&outbox) > MAX_PENDING_BYTES {
+            return Err(NotApplied::OutboxFull);
+        }
+        let seen = &update.observation;
+        let mut next = Self {
+            key,
+            format: FORMAT,
+            version,
+            reference: after.reference.first().cloned(),
+            open: after.stage.is_open().then(|| after.stage.kind().as_str().to_owned()),
+            since: after.stage.is_open().then(|| known.map_or(update.delivery.received_at, Self::heard_of_since)),
+            state: after,
+            outbox,
+            history: known.map(|item| item.history.clone()).unwrap_or_default(),
+            forgotten: known.map_or(0, |item| item.forgotten),
+        };
+        next.remember(Entry {
+            stage: seen.stage,
+            event: seen.event.clone(),
+            occurred_at: seen.occurred_at,
+            received_at: update.delivery.received_at,
+            delivery: update.delivery.id.clone(),
+            token: update.delivery.token.clone(),
+            conflict,
+            quiet,
+        });
+        Ok(next)
+    }
+
+    /// The outbox, with the state of now put beside each event that is about it.
+    fn settled_outbox(&self) -> BTreeMap<String, Pending> {
+        let mut outbox = self.outbox.clone();
+        for pending in outbox.values_mut() {
+            pending.state.get_or_insert_with(|| Box::new(self.state.clone()));
+        }
+        outbox
+    }
+
+    fn heard_of_since(&self) -> Timestamp {
+        self.since.or_else(|| self.history.first().map(|entry| entry.received_at)).unwrap_or_default()
+    }
+
+    fn remember(&mut self, entry: Entry) {
+        self.history.push(entry);
+        let surplus = self.history.len().saturating_sub(MAX_HISTORY);
+        self.history.drain(..surplus);
+        self.forgotten += surplus as u64;
+    }
+
+    /// What a delivery has to publish: the events of the changes that it made, and that are not known to be out. In the
+    /// order in which they happened: money before what came after it, and a conflict last.
+    pub fn pending_of(&self, delivery: &str) -> Vec<(&str, &Pending)> {
+        let of_it = self.outbox.iter().filter(|(_, it)| it.delivery == delivery);
+        let mut pending: Vec<_> = of_it.map(|(id, it)| (id.as_str(), it)).collect();
+        pending.sort_by_key(|(_, it)| (it.version, it.detail_type == CONFLICT, it.stage.is_none()));
+        pending
+    }
+
+    /// Whether the change that a delivery made contradicted what was known.
+    pub fn is_conflict_of(&self, delivery: &str) -> bool {
+        self.history.iter().any(|entry| entry.conflict && entry.delivery == delivery)
+    }
+
+    /// The kind of the subject.
+    pub fn kind(&self) -> Kind {
+        self.state.stage.kind()
+    }
+}
+
+impl Pending {
+    fn of(announcement: Announcement, after: &State, update: &Update, version: u64) -> Self {
+        let Announcement { topic, previous, update: is_update } = announcement;
+        let stage = match topic {
+            Topic::Stage(stage) if stage != after.stage => Some(stage),
+            Topic::Stage(_) | Topic::Conflict => None,
+        };
+        Self {
+            detail_type: topic.detail_type().to_owned(),
+            delivery: update.delivery.id.clone(),
+            version,
+            stage,
+            previous,
+            update: is_update,
+            state: None,
+        }
+    }
+}
+
+/// The id of an event: derived from the subject and the state it has reached. States only grow, so one transition has one
+/// id, and no two transitions share one.
+fn event_id(key: &Key, detail_type: &str, state: &State) -> String {
+    let mut hasher = Sha256::new();
+    for part in [key.as_str(), detail_type] {
+        hasher.update(part);
+        hasher.update([0]);
+    }
+    hasher.update(json(state));
+    hasher.finalize().iter().take(16).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+fn bytes(outbox: &BTreeMap<String, Pending>) -> usize {
+    json(outbox).len()
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    #[expect(clippy::expect_used, reason = "strings and numbers under string keys: serde_json refuses none")]
+    serde_json::to_vec(value).expect("it is always JSON")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,382 @@
+use std::collections::BTreeSet;
+
+use proptest::{collection::btree_map, option, prelude::*, sample::select};
+use shared::{lifecycle::Kind, webhook::Webhook};
+
+use super::*;
+use crate::change::Change;
+
+fn seen(body: &str) -> Observation {
+    Webhook::parse(body.as_bytes(), None).unwrap().observe()
+}
+
+fn state(body: &str) -> State {
+    State::from(&seen(body))
+}
+
+fn money(amount: &str) -> Money {
+    Money { amount: amount.parse().unwrap(), currency: "IDR".parse().unwrap() }
+}
+
+fn invoice(status: &str, paid: &str, minute: u32) -> String {
+    format!(
+        r#"{{"id":"inv-1","user_id":"a","external_id":"o","merchant_name":"M","status":"{status}","amount":1000,
+            "paid_amount":{paid},"currency":"IDR","updated":"2026-01-02T03:{minute:02}:00Z"}}"#
+    )
+}
+
+fn account(status: &str, expected: &str, minute: u32) -> String {
+    format!(
+        r#"{{"id":"va-1","owner_id":"a","external_id":"o","is_closed":true,"account_number":"1","bank_code":"BNI",
+            "status":"{status}","expected_amount":{expected},"updated":"2026-01-02T03:{minute:02}:00Z"}}"#
+    )
+}
+
+fn payment(event: &str, status: &str, captures: &[(&str, &str)]) -> String {
+    let captures: Vec<_> =
+        captures.iter().map(|(id, amount)| format!(r#"{{"capture_id":"{id}","capture_amount":{amount}}}"#)).collect();
+    format!(
+        r#"{{"event":"{event}","business_id":"a","data":{{"payment_id":"py-1","reference_id":"o","currency":"IDR",
+            "request_amount":500,"status":"{status}","captures":[{}],"updated":"2026-01-02T03:00:00Z"}}}}"#,
+        captures.join(",")
+    )
+}
+
+// --- The laws, over states that nobody thought of ---
+
+/// A state without what arrived first: which of several answers is the first, and which account.
+#[derive(Debug, PartialEq)]
+struct Unordered {
+    fact: (Stage, Option<Mark>, Option<Timestamp>, Option<String>, String, Option<String>),
+    amounts: [(BTreeSet<Money>, usize); 2],
+    captures: BTreeMap<String, (BTreeSet<Money>, usize)>,
+    references: BTreeSet<String>,
+    channel: Option<String>,
+    given_up: Option<GivenUp>,
+}
+
+impl From<&State> for Unordered {
+    fn from(state: &State) -> Self {
+        let of = |stated: &Stated<Money>| (stated.answers().cloned().collect(), stated.contradictions());
+        let it = state.clone();
+        Self {
+            fact: (it.stage, it.mark, it.occurred_at, it.status, it.event, it.failure_code),
+            amounts: [of(&state.paid), of(&state.requested)],
+            captures: state.captures.iter().map(|(id, stated)| (id.clone(), of(stated))).collect(),
+            references: state.reference.answers().cloned().collect(),
+            channel: it.channel,
+            given_up: it.given_up,
+        }
+    }
+}
+
+/// A minute of one hour: few enough for two states to share one.
+fn time() -> impl Strategy<Value = Timestamp> {
+    (0..4_u32).prop_map(|minute| format!("2026-01-02T03:{minute:02}:00Z").parse().unwrap())
+}
+
+fn word() -> impl Strategy<Value = Option<String>> {
+    option::of(select(&["A", "B", "C"][..]).prop_map(str::to_owned))
+}
+
+/// Up to four amounts: three states together have at most as many as are kept.
+fn amount() -> impl Strategy<Value = Option<Money>> {
+    option::of((0..4_u32).prop_map(|n| money(&n.to_string())))
+}
+
+fn mark() -> impl Strategy<Value = Mark> {
+    let text = select(&["a", "b"][..]).prop_map(|text| Mark::Text(text.to_owned()));
+    let because = (time(), select(&["a", "b"][..])).prop_map(|(at, why)| Mark::AtBecause(at, why.to_owned()));
+    prop_oneof![(0..3_u64).prop_map(Mark::Count), time().prop_map(Mark::At), text, because]
+}
+
+fn observation_of(kind: Kind) -> impl Strategy<Value = Observation> {
+    let stages: Vec<_> = Stage::ALL.iter().copied().filter(|stage| stage.kind() == kind).collect();
+    let fact = (select(stages), option::of(mark()), option::of(time()), word(), select(&["e", "f"][..]), word());
+    let captures = btree_map(
+        select(&["c1", "c2", "c3"][..]).prop_map(str::to_owned),
+        (0..4_u32).prop_map(|n| money(&n.to_string())),
+        0..=3,
+    );
+    let template = seen(r#"{"event":"moon.landed"}"#);
+    (fact, amount(), amount(), captures, word(), word()).prop_map(
+        move |(
+            (stage, mark, occurred_at, status, event, failure_code),
+            paid,
+            requested,
+            captures,
+            reference,
+            channel,
+        )| {
+            let mut seen = template.clone();
+            (seen.stage, seen.mark, seen.occurred_at, seen.status) = (stage, mark, occurred_at, status);
+            (seen.event, seen.failure_code) = (event.to_owned(), failure_code);
+            (seen.paid, seen.requested, seen.captures) = (paid, requested, captures);
+            (seen.reference, seen.channel) = (reference, channel);
+            seen
+        },
+    )
+}
+
+/// Three states of one subject, of any kind.
+fn three() -> impl Strategy<Value = (State, State, State)> {
+    let state = |kind| observation_of(kind).prop_map(|seen| State::from(&seen));
+    select(Kind::ALL).prop_flat_map(move |kind| (state(kind), state(kind), state(kind)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn merging_does_not_depend_on_grouping((a, b, c) in three()) {
+        let one = a.clone().merge(b.clone()).merge(c.clone());
+        prop_assert_eq!(Unordered::from(&one), Unordered::from(&a.merge(b.merge(c))));
+    }
+
+    #[test]
+    fn merging_does_not_depend_on_order((a, b, _) in three()) {
+        prop_assert_eq!(Unordered::from(&a.clone().merge(b.clone())), Unordered::from(&b.merge(a)));
+    }
+
+    #[test]
+    fn merging_the_same_again_changes_nothing((a, b, _) in three()) {
+        prop_assert_eq!(a.clone().merge(a.clone()), a.clone());
+        let both = a.clone().merge(b.clone());
+        prop_assert_eq!(both.clone().merge(a), both.clone());
+        prop_assert_eq!(both.clone().merge(b), both);
+    }
+
+    #[test]
+    fn a_merged_state_is_never_older_than_its_parts((a, b, _) in three()) {
+        let both = a.clone().merge(b.clone());
+        prop_assert!(both.compare(&a) != Ordering::Less && both.compare(&b) != Ordering::Less);
+    }
+
+    #[test]
+    fn an_amount_that_was_stated_is_still_there((a, b, _) in three()) {
+        let both = a.clone().merge(b.clone());
+        if a.stage.kind().order() == Order::ByRank {
+            for stated in a.paid.answers().chain(b.paid.answers()) {
+                prop_assert!(both.paid.answers().any(|kept| kept == stated));
+            }
+        }
+        prop_assert!(both.paid.is_empty() == (a.paid.is_empty() && b.paid.is_empty()));
+        prop_assert_eq!(both.captures.len(), a.captures.keys().chain(b.captures.keys()).collect::<BTreeSet<_>>().len());
+    }
+
+    #[test]
+    fn a_state_survives_being_stored((a, b, _) in three()) {
+        let both = a.merge(b);
+        let text = serde_json::to_string(&both).unwrap();
+        prop_assert_eq!(serde_json::from_str::<State>(&text).unwrap(), both);
+    }
+}
+
+// --- Lifecycles as Xendit sends them ---
+
+fn permutations(n: usize) -> Vec<Vec<usize>> {
+    if n == 0 {
+        return vec![Vec::new()];
+    }
+    let insert = |order: &Vec<usize>, at: usize| {
+        let mut order = order.clone();
+        order.insert(at, n - 1);
+        order
+    };
+    permutations(n - 1).iter().flat_map(|order| (0..n).map(move |at| insert(order, at))).collect()
+}
+
+/// What is known after observations came in some order.
+fn after<'a>(observations: impl IntoIterator<Item = &'a Observation>) -> State {
+    let mut known: Option<State> = None;
+    for seen in observations {
+        known = Some(match known {
+            None => State::from(seen),
+            Some(state) => match Change::of(&state, seen) {
+                Change::Duplicate | Change::Stale => state,
+                Change::Known(transition) => transition.after,
+            },
+        });
+    }
+    known.unwrap()
+}
+
+#[test]
+fn every_order_of_six_facts_of_any_kind_with_every_fact_twice_ends_in_one_state() {
+    let template = seen(&invoice("PENDING", "1", 0));
+    for kind in Kind::ALL {
+        let stages: Vec<_> = Stage::ALL.iter().copied().filter(|stage| stage.kind() == *kind).collect();
+        // The kind's phases, and again from the first one with a later mark, time and amount, until there are six.
+        let facts: Vec<State> = (0..6_u32)
+            .map(|n| {
+                let mut seen = template.clone();
+                seen.stage = stages[n as usize % stages.len()];
+                seen.mark = Some(Mark::Count(u64::from(n) / stages.len() as u64));
+                seen.occurred_at = Some(format!("2026-01-02T03:{n:02}:00Z").parse().unwrap());
+                seen.paid = Some(money(&n.to_string()));
+                seen.captures = [(format!("c{}", n % 2), money(&n.to_string()))].into();
+                State::from(&seen)
+            })
+            .collect();
+        let merged = |order: &mut dyn Iterator<Item = usize>| {
+            Unordered::from(&order.map(|n| facts[n].clone()).reduce(State::merge).unwrap())
+        };
+        let expected = merged(&mut (0..facts.len()));
+        for order in permutations(facts.len()) {
+            assert_eq!(merged(&mut order.iter().copied()), expected, "{kind} {order:?}");
+            let twice = &mut order.iter().chain(order.iter().rev()).copied();
+            assert_eq!(merged(twice), expected, "{kind} {order:?} and back");
+        }
+    }
+}
+
+#[test]
+fn every_order_of_a_lifecycle_with_every_event_twice_ends_in_one_state() {
+    let lifecycles = [
+        vec![
+            invoice("PENDING", "null", 1),
+            invoice("EXPIRED", "null", 2),
+            invoice("PAID", "1000", 3),
+            invoice("PAID", "1000", 4),
+            invoice("PAID", "999.50", 5),
+            invoice("SETTLED", "null", 6),
+        ],
+        vec![
+            payment("payment.authorization", "AUTHORIZED", &[]),
+            payment("payment.capture", "SUCCEEDED", &[("c1", "200")]),
+            payment("payment.capture", "SUCCEEDED", &[("c1", "200"), ("c2", "300")]),
+            payment("payment.capture", "SUCCEEDED", &[("c2", "301")]),
+            payment("payment.failure", "FAILED", &[]),
+            payment("payment.expiry", "EXPIRED", &[]),
+        ],
+        vec![
+            account("PENDING", "1", 1),
+            account("ACTIVE", "1", 2),
+            account("INACTIVE", "null", 3),
+            account("ACTIVE", "1", 4),
+            account("ACTIVE", "2", 5),
+            account("ACTIVE", "3", 5),
+        ],
+    ];
+    for lifecycle in lifecycles {
+        let lifecycle: Vec<_> = lifecycle.iter().map(|body| seen(body)).collect();
+        assert!(lifecycle.iter().all(|seen| seen.id == lifecycle[0].id && seen.unknown.is_none()));
+        let expected = Unordered::from(&after(&lifecycle));
+        for order in permutations(lifecycle.len()) {
+            let once = order.iter().map(|index| &lifecycle[*index]);
+            assert_eq!(Unordered::from(&after(once.clone())), expected, "{order:?}");
+            let back = once.clone().chain(once.clone().rev());
+            assert_eq!(Unordered::from(&after(back)), expected, "{order:?} and back");
+            assert_eq!(Unordered::from(&after(once.flat_map(|seen| [seen, seen]))), expected, "{order:?}, each twice");
+        }
+    }
+}
+
+#[test]
+fn what_goes_back_and_forth_is_where_xendit_last_said_it_is() {
+    let known = after(&[seen(&account("INACTIVE", "1", 9)), seen(&account("ACTIVE", "2", 5))]);
+    assert_eq!((known.stage.phase(), known.requested.only()), ("inactive", Some(&money("1"))));
+    let known = after(&[seen(&account("INACTIVE", "1", 5)), seen(&account("ACTIVE", "2", 9))]);
+    assert_eq!((known.stage.phase(), known.requested.only()), ("active", Some(&money("2"))));
+    let known = after(&[seen(&account("INACTIVE", "1", 5)), seen(&account("ACTIVE", "null", 9))]);
+    assert_eq!(known.requested.only(), Some(&money("1")), "what was stated last is known until something else is");
+}
+
+fn change(known: &str, news: &str) -> Change {
+    Change::of(&state(known), &seen(news))
+}
+
+#[test]
+fn the_same_is_a_duplicate_and_the_past_is_stale() {
+    let paid = invoice("PAID", "1000", 3);
+    assert_eq!(change(&paid, &paid), Change::Duplicate);
+    assert_eq!(change(&paid, &invoice("PAID", "1000.00", 3)), Change::Duplicate);
+    assert_eq!(change(&paid, &invoice("PENDING", "null", 9)), Change::Stale);
+    assert_eq!(change(&paid, &invoice("PAID", "1000", 9)), Change::Duplicate, "the earlier time stays");
+}
+
+#[test]
+fn an_earlier_time_for_the_same_fact_is_kept_without_a_word() {
+    let Change::Known(transition) = change(&invoice("PAID", "1000", 3), &invoice("PAID", "1000", 1)) else {
+        panic!("it is kept")
+    };
+    assert_eq!(transition.announcements, []);
+    assert_eq!(transition.after.occurred_at, Some("2026-01-02T03:01:00Z".parse().unwrap()));
+}
+
+#[test]
+fn an_expiry_after_the_money_is_remembered_without_a_word() {
+    let Change::Known(transition) = change(&invoice("PAID", "1000", 3), &invoice("EXPIRED", "null", 2)) else {
+        panic!("it is kept")
+    };
+    assert_eq!((transition.announcements, transition.after.stage.phase()), (vec![], "paid"));
+    assert!(transition.after.is_paid_late());
+}
+
+#[test]
+fn money_is_late_by_xendits_times() {
+    let late = |expired: u32, paid: u32| {
+        let known = [seen(&invoice("EXPIRED", "null", expired)), seen(&invoice("PAID", "1000", paid))];
+        let backward = after(known.iter().rev()).is_paid_late();
+        let forward = after(&known).is_paid_late();
+        assert_eq!(forward, backward, "in any order");
+        forward
+    };
+    assert!(late(5, 6) && late(5, 5) && !late(5, 4));
+    let mut timeless = seen(&invoice("PAID", "1000", 1));
+    timeless.occurred_at = None;
+    assert!(after(&[seen(&invoice("EXPIRED", "null", 5)), timeless]).is_paid_late(), "the goods may be gone");
+    assert!(!state(&invoice("PAID", "1000", 1)).is_paid_late());
+    assert!(!state(&invoice("EXPIRED", "null", 1)).is_paid_late(), "nothing was paid");
+}
+
+#[test]
+fn contradictions_are_counted_across_stages_and_captures() {
+    let conflicts =
+        |bodies: &[String]| after(&bodies.iter().map(|body| seen(body)).collect::<Vec<_>>()).contradictions();
+    assert_eq!(conflicts(&[invoice("PAID", "1000", 1), invoice("SETTLED", "1000", 2)]), 0);
+    assert_eq!(conflicts(&[invoice("PAID", "1000", 1), invoice("SETTLED", "1", 2)]), 1);
+    let captured = |captures: &[(&str, &str)]| payment("payment.capture", "SUCCEEDED", captures);
+    assert_eq!(conflicts(&[captured(&[("c1", "1")]), captured(&[("c1", "2")])]), 1);
+    let other_reference = captured(&[]).replace(r#""reference_id":"o""#, r#""reference_id":"p""#);
+    assert_eq!(conflicts(&[captured(&[]), other_reference]), 1);
+    let mut total = seen(&captured(&[("c1", "60")]));
+    total.paid = Some(money("100"));
+    assert_eq!(State::from(&total).contradictions(), 1);
+    total.captures.insert("c2".to_owned(), money("40"));
+    assert_eq!(State::from(&total).contradictions(), 0);
+    assert_eq!(State::from(&total).paid_in_all(), Some(money("100")));
+}
+
+#[test]
+fn captures_are_summed_unless_they_are_in_doubt_or_differ_in_currency() {
+    let captured = |captures: &[(&str, &str)]| state(&payment("payment.capture", "SUCCEEDED", captures));
+    assert_eq!(captured(&[("c1", "0.1"), ("c2", "0.2")]).paid_in_all(), Some(money("0.3")));
+    assert_eq!(captured(&[("c1", "1")]).merge(captured(&[("c1", "2")])).paid_in_all(), None);
+    assert_eq!(captured(&[]).paid_in_all(), None);
+    let mut foreign = captured(&[("c1", "1"), ("c2", "2")]);
+    foreign.captures.insert("c3".to_owned(), Stated::from("PHP 3".parse::<Money>().unwrap()));
+    assert_eq!(foreign.paid_in_all(), None);
+}
+
+#[test]
+fn more_captures_than_are_kept_leave_a_mark_and_put_the_sum_in_doubt() {
+    let many: Vec<_> = (0..600).map(|n| (format!("cap-{n:0>60}"), "1")).collect();
+    let parts: Vec<_> = many.iter().map(|(id, amount)| (id.as_str(), *amount)).collect();
+    let fits = MAX_CAPTURE_BYTES / (64 + BYTES_PER_CAPTURE);
+    let full = state(&payment("payment.capture", "SUCCEEDED", &parts[..fits]));
+    assert_eq!((full.captures.len(), full.captures_overflow), (fits, false));
+    assert_eq!(full.paid_in_all(), Some(money(&fits.to_string())));
+    let over = state(&payment("payment.capture", "SUCCEEDED", &parts[..=fits]));
+    assert_eq!((over.captures.len(), over.captures_overflow, over.paid_in_all()), (fits, true, None));
+    assert_eq!(over.contradictions(), 1, "somebody has to look");
+    let known = full.merge(over.clone());
+    assert_eq!(known.clone().merge(over), known, "and it stays like that");
+}
+
+#[test]
+fn a_mismatch_is_one_only_where_both_amounts_are_known_and_money_is_here() {
+    let mismatch = |status, paid| state(&invoice(status, paid, 1)).is_amount_mismatch();
+    assert!(mismatch("PAID", "999.99") && mismatch("SETTLED", "1001"));
+    assert!(!mismatch("PAID", "1000.00") && !mismatch("PAID", "null") && !mismatch("PENDING", "0"));
+}

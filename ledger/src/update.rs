@@ -1,0 +1,259 @@
+//! Update: what was observed, where that comes from, and as much of the body as may be in an event.
+//!
+//! **Invariant:** a time or a count that runs ahead of its delivery is not followed: it would make everything after it look
+//! old.
+
+use std::{collections::BTreeSet, fmt};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use shared::{
+    envelope::Delivery,
+    observation::{Drift, Mark, Observation},
+};
+
+use crate::key::Key;
+
+/// How far Xendit's clock may be ahead of ours.
+const MAX_AHEAD: SignedDuration = SignedDuration::from_mins(15);
+
+/// The largest body that is put into an event: the bus takes 256 KB with everything that is in it.
+const MAX_BODY_BYTES: usize = 96 * 1024;
+
+/// A body that is nested deeper than this stays out of the event: parsers differ in what they bear.
+const MAX_BODY_DEPTH: u32 = 50;
+
+/// The webhooks of 2019 carry the callback token in the body. It is not for everybody who may read the bus.
+const TOKEN_KEY: &str = "callback_authentication_token";
+
+/// What one message brings to the ledger.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// What was observed.
+    pub observation: Observation,
+    /// The delivery that brought it.
+    pub delivery: Delivery,
+    /// The accounts that the delivery's token may speak for. `None`: any.
+    pub accounts: Option<BTreeSet<String>>,
+    /// The body, if it may be in an event.
+    pub(crate) body: Option<Box<RawValue>>,
+}
+
+impl Update {
+    /// What a delivery says, by its body's text.
+    pub fn new(mut observation: Observation, delivery: Delivery, text: &str) -> Self {
+        distrust(&mut observation, delivery.received_at);
+        Self { observation, delivery, accounts: None, body: publishable(text) }
+    }
+
+    /// The same, from a token that may speak for these accounts only.
+    #[must_use]
+    pub fn bound_to(self, accounts: Option<BTreeSet<String>>) -> Self {
+        Self { accounts, ..self }
+    }
+
+    /// The key of the subject.
+    pub fn key(&self) -> Key {
+        Key::of(self.delivery.environment, &self.observation)
+    }
+
+    /// Whether the token may speak for an account.
+    pub(crate) fn may_speak_for(&self, account: Option<&String>) -> bool {
+        match (&self.accounts, account) {
+            (Some(accounts), Some(account)) => accounts.contains(account),
+            _ => true,
+        }
+    }
+}
+
+/// Drops times that lie well after the delivery.
+fn distrust(seen: &mut Observation, received_at: Timestamp) {
+    let latest = received_at.saturating_add(MAX_AHEAD).unwrap_or(Timestamp::MAX);
+    let mut is_ahead = false;
+    if seen.occurred_at.is_some_and(|time| time > latest) {
+        (seen.occurred_at, is_ahead) = (None, true);
+    }
+    if matches!(&seen.mark, Some(Mark::At(time) | Mark::AtBecause(time, _)) if *time > latest) {
+        (seen.mark, is_ahead) = (None, true);
+    }
+    if is_ahead {
+        seen.drift.push(Drift { field: "updated", found: "a time well after the webhook's arrival" });
+    }
+}
+
+/// A body that the bus and its consumers can take.
+fn publishable(text: &str) -> Option<Box<RawValue>> {
+    if text.len() > MAX_BODY_BYTES || text.contains(TOKEN_KEY) {
+        return None;
+    }
+    serde_json::from_str::<Harmless>(text).ok()?;
+    serde_json::from_str(text).ok()
+}
+
+/// A JSON value whose numbers all fit into 64 bits, and that is not nested too deep.
+struct Harmless;
+
+impl<'de> Deserialize<'de> for Harmless {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Inspect { depth: 0 }).map(|()| Self)
+    }
+}
+
+/// Walks through a value.
+#[derive(Clone, Copy)]
+struct Inspect {
+    depth: u32,
+}
+
+impl Inspect {
+    fn deeper<E: Error>(self) -> Result<Self, E> {
+        let depth = self.depth + 1;
+        if depth > MAX_BODY_DEPTH { Err(E::custom("nested too deep")) } else { Ok(Self { depth }) }
+    }
+}
+
+impl<'de> serde::de::DeserializeSeed<'de> for Inspect {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Inspect {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON that a bus takes")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    /// EventBridge refuses integers beyond signed 64 bits.
+    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
+        i64::try_from(number).map(drop).map_err(E::custom)
+    }
+
+    /// A fraction, or an integer of more than 64 bits, which only its size tells from one.
+    #[expect(clippy::disallowed_types, reason = "its size is looked at, and no money is made of it")]
+    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
+        const LIMIT: f64 = 9.2e18;
+        if number.abs() <= LIMIT { Ok(()) } else { Err(E::custom("a number beyond 64 bits")) }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let inside = self.deeper()?;
+        while items.next_element_seed(inside)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let inside = self.deeper()?;
+        while entries.next_key::<IgnoredAny>()?.is_some() {
+            entries.next_value_seed(inside)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::webhook::Webhook;
+
+    use super::*;
+
+    fn is_publishable(data: &str) -> bool {
+        publishable(&format!(r#"{{"event":"moon.landed","data":{data}}}"#)).is_some()
+    }
+
+    #[test]
+    fn a_body_that_the_bus_takes_is_published_as_it_came() {
+        let text = r#"{"a": 1.50, "b":[true,null,"\u00e9"],"c":-9223372036854775808}"#;
+        assert_eq!(publishable(text).unwrap().get(), text);
+    }
+
+    #[test]
+    fn numbers_beyond_64_bits_stay_out() {
+        for number in ["9223372036854775807", "-9223372036854775808", "0.1", "1e3", "12345678901234567.890"] {
+            assert!(is_publishable(number), "{number}");
+        }
+        for number in
+            ["9223372036854775808", "18446744073709551616", "-9223372036854775809000", "1e400", &"9".repeat(5_000)]
+        {
+            assert!(!is_publishable(number), "{number}");
+            assert!(!is_publishable(&format!(r#"{{"deep":[{number}]}}"#)), "{number}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_or_too_deep_or_no_text_stays_out() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        let depth = MAX_BODY_DEPTH as usize - 1;
+        assert!(is_publishable(&nested(depth)) && !is_publishable(&nested(depth + 1)));
+        assert!(!is_publishable(&nested(100_000)));
+        assert!(is_publishable(r#""[[[\"{{{""#));
+        let sized = |bytes: usize| publishable(&format!(r#"{{"a":"{}"}}"#, "x".repeat(bytes - 8))).is_some();
+        assert!(sized(MAX_BODY_BYTES) && !sized(MAX_BODY_BYTES + 1));
+        assert!(!is_publishable(r#""\ud800""#), "half a character");
+    }
+
+    #[test]
+    fn the_callback_token_stays_out() {
+        assert!(!is_publishable(r#"{"callback_authentication_token":"secret"}"#));
+    }
+
+    fn update(body: &str) -> Update {
+        let delivery = Delivery {
+            id: "d-1".to_owned(),
+            received_at: "2026-01-02T03:00:00Z".parse().unwrap(),
+            environment: shared::envelope::Environment::Test,
+            token: "test".to_owned(),
+            topic: None,
+            webhook_id: None,
+            api_version: None,
+            content_type: None,
+        };
+        Update::new(Webhook::parse(body.as_bytes(), None).unwrap().observe(), delivery, body)
+    }
+
+    #[test]
+    fn a_time_that_runs_ahead_is_not_followed() {
+        let plan = |updated: &str| {
+            update(&format!(r#"{{"event":"recurring.plan.activated","data":{{"id":"p","updated":"{updated}"}}}}"#))
+        };
+        let plausible = plan("2026-01-02T03:15:00Z").observation;
+        assert!(plausible.occurred_at.is_some() && plausible.mark.is_some() && plausible.drift.is_empty());
+        for ahead in ["2026-01-02T03:15:01Z", "2026-01-02T10:00:00Z", "9999-12-30T00:00:00Z"] {
+            let seen = plan(ahead).observation;
+            assert_eq!((seen.occurred_at, seen.mark, seen.drift.len()), (None, None, 1), "{ahead}");
+        }
+        let dispute =
+            update(r#"{"event":"dispute.won","id":"d","status_reason":"X","updated_at":"2027-01-01T00:00:00Z"}"#);
+        assert_eq!(dispute.observation.mark, None);
+    }
+
+    #[test]
+    fn a_bound_token_speaks_for_its_accounts_and_where_none_is_named() {
+        let update = update("{}").bound_to(Some(["a".to_owned()].into()));
+        assert!(update.may_speak_for(Some(&"a".to_owned())) && update.may_speak_for(None));
+        assert!(!update.may_speak_for(Some(&"b".to_owned())));
+    }
+}

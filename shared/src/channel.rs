@@ -1,0 +1,102 @@
+//! Channels: in which country a bank, wallet or outlet is, for amounts beside which no currency is named.
+//!
+//! A channel that exists in one country only is paid in that country's currency. Cards are not: they are charged in any.
+//!
+//! **Invariant:** a channel that is not known to be in one country implies no currency.
+
+use crate::money::Currency;
+
+/// The countries that Xendit serves, with their currencies.
+const COUNTRIES: &[(&str, &str)] = &[
+    ("ID", "IDR"),
+    ("PH", "PHP"),
+    ("VN", "VND"),
+    ("TH", "THB"),
+    ("MY", "MYR"),
+    ("SG", "SGD"),
+    ("HK", "HKD"),
+    ("MX", "MXN"),
+];
+
+/// Channels whose names have no country in front, and that exist in one country only. Legacy products and invoices write
+/// them so. Names that Xendit uses in several countries, such as `SHOPEEPAY` and `GRABPAY`, are left out.
+const LOCAL: &[(&str, &[&str])] = &[
+    (
+        "ID",
+        &[
+            "BCA",
+            "BNI",
+            "BRI",
+            "BSI",
+            "BJB",
+            "CIMB",
+            "MANDIRI",
+            "PERMATA",
+            "SAHABAT_SAMPOERNA",
+            "ALFAMART",
+            "INDOMARET",
+            "ASTRAPAY",
+            "DANA",
+            "LINKAJA",
+            "OVO",
+            "QRIS",
+            "AKULAKU",
+            "INDODANA",
+            "KREDIVO",
+            "UANGME",
+        ],
+    ),
+    ("PH", &["BPI", "GCASH", "PAYMAYA", "7ELEVEN", "CEBUANA", "ECPAY", "QRPH", "BILLEASE", "CASHALO"]),
+    ("TH", &["PROMPTPAY"]),
+];
+
+/// The currency of a country, by its ISO 3166 code.
+pub(crate) fn currency_of_country(country: &str) -> Option<Currency> {
+    let (_, currency) = COUNTRIES.iter().find(|(code, _)| *code == country)?;
+    currency.parse().ok()
+}
+
+/// The currency of a channel that exists in one country only.
+pub(crate) fn currency_of_channel(channel: &str) -> Option<Currency> {
+    // `BNI_VIRTUAL_ACCOUNT` is payments v3's name for the virtual accounts of `BNI`.
+    let name = channel.strip_suffix("_VIRTUAL_ACCOUNT").unwrap_or(channel);
+    let local = LOCAL.iter().find(|(_, names)| names.contains(&name)).map(|(country, _)| *country);
+    local.or_else(|| channel.split_once('_').map(|(prefix, _)| prefix)).and_then(currency_of_country)
+}
+
+/// Whether a channel is charged in the currency of the country it is used in. Cards and coins are not.
+pub(crate) fn is_local(channel: &str) -> bool {
+    !matches!(channel, "CARD" | "CARDS" | "CREDIT_CARD" | "CRYPTOCURRENCY")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_of_one_country_implies_its_currency_and_no_other_does() {
+        let currency = |channel: &str| currency_of_channel(channel).map(String::from);
+        for (channel, expected) in [
+            ("PH_GCASH", Some("PHP")),
+            ("ID_OVO", Some("IDR")),
+            ("VN_ZALOPAY", Some("VND")),
+            ("GCASH", Some("PHP")),
+            ("BNI_VIRTUAL_ACCOUNT", Some("IDR")),
+            ("SHOPEEPAY", None),
+            ("BA_BPI", None),
+            ("CARDS", None),
+            ("PH", None),
+            ("XX_GCASH", None),
+        ] {
+            assert_eq!(currency(channel).as_deref(), expected, "{channel}");
+        }
+    }
+
+    #[test]
+    fn no_channel_is_listed_in_two_countries_and_every_country_has_a_currency() {
+        let names: Vec<_> = LOCAL.iter().flat_map(|(_, names)| *names).collect();
+        assert_eq!(names.iter().collect::<std::collections::BTreeSet<_>>().len(), names.len());
+        assert!(COUNTRIES.iter().all(|(country, _)| currency_of_country(country).is_some()));
+        assert!(LOCAL.iter().all(|(country, _)| currency_of_country(country).is_some()));
+    }
+}

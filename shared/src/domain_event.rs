@@ -1,0 +1,162 @@
+//! Domain event: what the merchant gets, one for each business fact. The public contract: written by the ledger, read by
+//! the command line and by consumers in Rust, described by the schemas in `docs/schemas`.
+//!
+//! **Invariant:** under one `SCHEMA_VERSION` an optional field may be added; nothing else may change.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    envelope::{Environment, Source},
+    lifecycle::Stage,
+    money::Money,
+};
+
+/// The `source` of all domain events on the bus.
+pub const SOURCE: &str = "xendit-hooks";
+
+/// The version of the detail's form.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The type of an event about a webhook that is not understood.
+pub const UNKNOWN: &str = "webhook.unknown";
+
+/// The type of an event about facts that contradict each other.
+pub const CONFLICT: &str = "webhook.conflict";
+
+/// The type of the event that says that a subject has reached a stage.
+pub const fn type_of(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Unknown(_) => UNKNOWN,
+        stage => stage.as_str(),
+    }
+}
+
+/// A domain event, ready to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainEvent {
+    /// Stable: the same each time this event is published.
+    pub id: String,
+    /// `payment.succeeded`, `webhook.unknown`, …
+    pub detail_type: String,
+    /// The detail, as JSON.
+    pub detail: String,
+}
+
+/// What happened to one subject, as the `detail` of an event on the bus.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question that a consumer asks")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Detail {
+    /// The version of this form.
+    #[cfg_attr(feature = "schema", schemars(extend("const" = SCHEMA_VERSION)))]
+    pub schema_version: u32,
+    /// The same each time this event is published: a consumer that has handled it has nothing to do.
+    pub id: String,
+    /// Which of Xendit's two environments it is from.
+    pub environment: Environment,
+    /// Where it comes from: `webhook`.
+    // Not the list of those that there are: that may grow under one version.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub source: Source,
+    /// The Xendit account that the subject belongs to, where Xendit says so.
+    pub account: Option<String>,
+    /// What it is about.
+    pub subject: Subject,
+    /// Your own reference, such as an order's number.
+    pub reference: Option<String>,
+    /// The phase that the subject has reached.
+    pub phase: String,
+    /// The phase before. Null, when this is the first news about it.
+    pub previous_phase: Option<String>,
+    /// An event of this type was published before. This one adds what was not known then: an amount, a capture, your
+    /// reference. Money is not here a second time: `paid` is always the total.
+    pub update: bool,
+    /// Xendit's name of the event; for the older webhooks, which have none, the name in docs/webhooks.md.
+    pub event: String,
+    /// Xendit's own word for the phase.
+    pub status: Option<String>,
+    /// Why it failed, in Xendit's word.
+    pub failure_code: Option<String>,
+    /// The bank, wallet, outlet or network.
+    pub channel: Option<String>,
+    /// Why a webhook is not understood.
+    pub unknown_reason: Option<String>,
+    /// What was paid, collected, refunded or sent, in all. Null before money has moved, and while it is in doubt.
+    pub paid: Option<Money>,
+    /// What was requested.
+    pub requested: Option<Money>,
+    /// The parts in which a payment was collected, when it was. `paid` is their sum.
+    pub captures: Vec<Capture>,
+    /// There are more captures than fit into an event.
+    pub captures_omitted: bool,
+    /// All amounts of this fact, where they contradict each other: the first that was known, then the others.
+    pub conflicting_amounts: Vec<Money>,
+    /// All references of this subject, where they contradict each other: the first that was known, then the others.
+    pub conflicting_references: Vec<String>,
+    /// The money came after the subject had expired, failed or been canceled: the goods may be gone.
+    pub paid_late: bool,
+    /// What was paid is not what was requested.
+    pub amount_mismatch: bool,
+    /// When it happened, in Xendit's words.
+    pub occurred_at: Option<Timestamp>,
+    /// When the webhook came.
+    pub received_at: Timestamp,
+    /// The delivery's id: the same in the logs, in the ledger, and in the answer that Xendit got.
+    pub delivery_id: String,
+    /// The label of the callback token that the webhook came with.
+    pub token_label: String,
+    /// The version of the ledger's item: of two events of one subject, the one with the greater version is the newer.
+    pub version: u64,
+    /// The webhook's body.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<serde_json::Map<String, serde_json::Value>>"))]
+    pub body: Option<Box<RawValue>>,
+    /// The body is not in here: it is too large or too deep, holds a number that the bus does not take, holds the callback
+    /// token, or was refused by the bus. It can be read at Xendit.
+    pub body_omitted: bool,
+}
+
+/// What an event is about: a payment, a payout, a refund and so on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Subject {
+    /// What kind of subject it is, such as `payment`.
+    pub kind: String,
+    /// Its id at Xendit.
+    pub id: String,
+}
+
+/// One part in which a payment was collected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Capture {
+    /// Its id at Xendit.
+    pub id: String,
+    /// How much, in major units.
+    pub amount: crate::money::Amount,
+    /// Of what.
+    pub currency: crate::money::Currency,
+}
+
+impl Detail {
+    /// Reads the `detail` of an event from the bus. `None`: it is of another version, or not one of ours.
+    pub fn read(json: &str) -> Option<Self> {
+        serde_json::from_str::<Self>(json).ok().filter(|detail| detail.schema_version == SCHEMA_VERSION)
+    }
+}
+
+/// The JSON Schema of the detail, whatever the event's type.
+#[cfg(feature = "schema")]
+pub fn schema() -> serde_json::Value {
+    use schemars::{Schema, generate::SchemaSettings, transform::RecursiveTransform};
+
+    // `uint64` and its like are Rust's formats, not JSON Schema's.
+    let without_rust = RecursiveTransform(|schema: &mut Schema| {
+        if schema.get("format").and_then(serde_json::Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+            schema.remove("format");
+        }
+    });
+    let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(without_rust);
+    settings.into_generator().into_root_schema_for::<Detail>().to_value()
+}

@@ -1,0 +1,53 @@
+//! Account holders: their verification, and what they may do, channel by channel.
+
+use crate::{
+    lifecycle::{
+        AccountHolderPhase::{Failed, InProgress, Passed, ResubmissionRequired},
+        CapabilitiesPhase::Updated,
+        Stage::{self, AccountHolder, Capabilities},
+    },
+    object::Fields,
+    observation::Unknown,
+    resource::{COMMON, MarkedBy, Resource},
+    webhook::{Event, Form, Product, Url},
+};
+
+/// An account holder who is being verified.
+const VERIFICATIONS: Resource = Resource {
+    status: &["kyc.status"],
+    statuses: &[
+        ("VERIFICATION_IN_PROGRESS", AccountHolder(InProgress)),
+        ("RESUBMISSION_REQUIRED", AccountHolder(ResubmissionRequired)),
+        ("FAILED", AccountHolder(Failed)),
+        ("PASSED", AccountHolder(Passed)),
+    ],
+    // Papers may be asked for once more, for another reason.
+    marked_by: MarkedBy::Updated,
+    ..COMMON
+};
+
+pub(super) const VERIFICATION: Product = Product {
+    name: "xenPlatform (account holder, KYC)",
+    url: Url::Dashboard("account_holder"),
+    form: Form::Enveloped,
+    resource: &VERIFICATIONS,
+    events: &[Event::by_status("account_holder.kyc.status")],
+    adjust: None,
+};
+
+/// What an account holder may do. Nothing but its content distinguishes one list of capabilities from the next.
+const LISTS: Resource = Resource { status: &[], marked_by: MarkedBy::Content("capabilities"), ..COMMON };
+
+pub(super) const CAPABILITIES: Product = Product {
+    name: "xenPlatform (account holder, capabilities)",
+    url: Url::Dashboard("capabilities"),
+    form: Form::Enveloped,
+    resource: &LISTS,
+    events: &[Event::by("account_holder.capabilities.status", &[Capabilities(Updated)], listed)],
+    adjust: None,
+};
+
+/// Without the list, the event says nothing.
+fn listed(fields: &mut Fields<'_, '_>) -> Result<Stage, Unknown> {
+    fields.has("capabilities").then_some(Capabilities(Updated)).ok_or(Unknown::Missing("capabilities"))
+}

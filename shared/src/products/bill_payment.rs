@@ -1,0 +1,46 @@
+//! Bill payments: a bill paid for a customer. The API's page and the guide name the events differently, and put the
+//! object in different places.
+
+use crate::{
+    lifecycle::{
+        BillPaymentPhase::{Failed, Succeeded},
+        Stage::BillPayment,
+    },
+    resource::{COMMON, Resource, Role},
+    webhook::{Event, Form, Place, Product, Url},
+};
+
+/// A bill payment.
+const PAYMENTS: Resource = Resource {
+    id: &["payment_id", "id"],
+    statuses: &[
+        // The spelling of the API's page, and the one that it means.
+        ("SUCCEEDDED", BillPayment(Succeeded)),
+        ("SUCCEEDED", BillPayment(Succeeded)),
+        ("FAILED", BillPayment(Failed)),
+    ],
+    amounts: &[(Role::Only, "total_amount")],
+    // Sold in Indonesia only: the bills are in rupiah wherever a page prints one.
+    only_currency: Some("IDR"),
+    ..COMMON
+};
+
+pub(super) const BILL_PAYMENT: Product = Product {
+    name: "Bill payments",
+    url: Url::Dashboard("bill_payment"),
+    form: Form::Under(&[
+        // The API's page.
+        Place { path: &["data", "data"], rest: None },
+        // The guide: `id` is in `data`, the rest in its `properties`; or all of it is in `data`.
+        Place { path: &["data"], rest: Some("properties") },
+        Place { path: &["data"], rest: None },
+    ]),
+    resource: &PAYMENTS,
+    events: &[
+        Event::new("bill_payment.succeeded", &[BillPayment(Succeeded)]),
+        Event::new("bill_payment.failed", &[BillPayment(Failed)]),
+        Event::new("bill_payments.succeeded", &[BillPayment(Succeeded)]),
+        Event::new("bill_payments.failed", &[BillPayment(Failed)]),
+    ],
+    adjust: None,
+};

@@ -1,0 +1,56 @@
+//! Direct debit before the payments API: payments, payment methods that expire, and accounts that were linked. All flat,
+//! with an event name, and with the time under `timestamp`.
+
+use crate::{
+    lifecycle::{
+        LinkedAccountPhase::Linked,
+        PaymentMethodPhase::{Expired, Expiring},
+        PaymentPhase::{Failed, Pending, Succeeded},
+        Stage::{LinkedAccount, Payment, PaymentMethod},
+    },
+    resource::{COMMON, Resource, Role},
+    webhook::{Event, Form, Product, Url},
+};
+
+/// A payment.
+const PAYMENTS: Resource = Resource {
+    statuses: &[("PENDING", Payment(Pending)), ("COMPLETED", Payment(Succeeded)), ("FAILED", Payment(Failed))],
+    times: &["timestamp", "updated", "created"],
+    amounts: &[(Role::Only, "amount")],
+    ..COMMON
+};
+
+pub(super) const PAYMENT: Product = Product {
+    name: "Direct debit (payment completed)",
+    url: Url::Api("direct_debit"),
+    form: Form::Flat,
+    resource: &PAYMENTS,
+    events: &[Event::by_status("direct_debit.payment")],
+    adjust: None,
+};
+
+/// A payment method or a linked account, of which little but the id is known.
+const BY_ID: Resource = Resource { times: &["timestamp", "updated", "created"], ..COMMON };
+
+/// The bodies are known from memory only.
+pub(super) const EXPIRY: Product = Product {
+    name: "Direct debit (expiring or expired payment method)",
+    url: Url::Api("payment_method"),
+    form: Form::Flat,
+    resource: &BY_ID,
+    events: &[
+        Event::regardless("payment_method.expiry.expiring", PaymentMethod(Expiring)),
+        Event::regardless("payment_method.expiry.expired", PaymentMethod(Expired)),
+    ],
+    adjust: None,
+};
+
+/// The events of a failure and of a choice of account are known by hearsay only.
+pub(super) const LINKED_ACCOUNT: Product = Product {
+    name: "Direct debit (account linked)",
+    url: Url::Dashboard("linked_account"),
+    form: Form::Flat,
+    resource: &BY_ID,
+    events: &[Event::regardless("linked_account_token.successful", LinkedAccount(Linked))],
+    adjust: None,
+};

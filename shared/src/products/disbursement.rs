@@ -1,0 +1,64 @@
+//! Disbursements, the payouts of old: Indonesian ones, Philippine ones, and batches of the former. None of the bodies has
+//! an event name.
+
+use crate::{
+    lifecycle::{
+        PayoutBatchPhase,
+        PayoutPhase::{Failed, Pending, Succeeded},
+        Stage::{self, Payout, PayoutBatch},
+    },
+    resource::{COMMON, Resource, Role},
+    webhook::{Event, Form, Product, Url},
+};
+
+const STATUSES: &[(&str, Stage)] =
+    &[("PENDING", Payout(Pending)), ("COMPLETED", Payout(Succeeded)), ("FAILED", Payout(Failed))];
+
+pub(super) const INDONESIA: Product = Product {
+    name: "Disbursement (Indonesia)",
+    url: Url::Api("disbursement"),
+    form: Form::Unnamed,
+    resource: &Resource {
+        statuses: STATUSES,
+        amounts: &[(Role::Only, "amount")],
+        only_currency: Some("IDR"),
+        ..COMMON
+    },
+    events: &[Event::by_status("disbursement")],
+    adjust: None,
+};
+
+pub(super) const PHILIPPINES: Product = Product {
+    name: "Disbursement (Philippines)",
+    url: Url::Api("ph_disbursement"),
+    form: Form::Unnamed,
+    resource: &Resource {
+        statuses: STATUSES,
+        amounts: &[(Role::Only, "amount")],
+        only_currency: Some("PHP"),
+        ..COMMON
+    },
+    events: &[Event::by_status("ph_disbursement")],
+    adjust: None,
+};
+
+/// A batch of Indonesian disbursements. Which of its lines failed is in the body.
+const BATCHES: Resource = Resource {
+    statuses: &[
+        ("COMPLETED", PayoutBatch(PayoutBatchPhase::Completed)),
+        ("FAILED", PayoutBatch(PayoutBatchPhase::Failed)),
+    ],
+    reference: &["reference"],
+    amounts: &[(Role::Result, "total_disbursed_amount"), (Role::Requested, "total_uploaded_amount")],
+    only_currency: Some("IDR"),
+    ..COMMON
+};
+
+pub(super) const BATCH: Product = Product {
+    name: "Batch disbursement (Indonesia)",
+    url: Url::Api("batch_disbursement"),
+    form: Form::Unnamed,
+    resource: &BATCHES,
+    events: &[Event::by_status("batch_disbursement")],
+    adjust: None,
+};

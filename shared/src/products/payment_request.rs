@@ -1,0 +1,31 @@
+//! Payment requests v3 that expired. What was paid for a request, even after its expiry, is sent as a payment.
+
+use crate::{
+    lifecycle::{
+        PaymentRequestPhase::{Expired, Succeeded},
+        Stage::PaymentRequest,
+    },
+    resource::{COMMON, Resource, Role},
+    webhook::{Event, Form, Product, Url},
+};
+
+/// A payment request.
+const REQUESTS: Resource = Resource {
+    id: &["payment_request_id"],
+    statuses: &[("EXPIRED", PaymentRequest(Expired)), ("SUCCEEDED", PaymentRequest(Succeeded))],
+    amounts: &[(Role::Only, "request_amount")],
+    ..COMMON
+};
+
+pub(super) const PAYMENT_REQUEST: Product = Product {
+    name: "Payment requests v3 (payment request status)",
+    url: Url::Dashboard("payment_request"),
+    form: Form::Enveloped,
+    resource: &REQUESTS,
+    events: &[
+        Event::new("payment_request.expiry", &[PaymentRequest(Expired)]),
+        // Not in Xendit's pages, but said to be what is sent.
+        Event::new("payment_request.expired", &[PaymentRequest(Expired)]),
+    ],
+    adjust: None,
+};

@@ -1,0 +1,68 @@
+//! Payouts v2, money sent to a bank account or wallet, and payout links, money that its receiver comes to collect. A
+//! payout that succeeded may still be reversed.
+
+use crate::{
+    lifecycle::{
+        PayoutPhase::{Canceled, Expired, Failed, Locked, Pending, Refunded, Reversed, Succeeded},
+        Stage::Payout,
+    },
+    resource::{COMMON, Resource, Role},
+    webhook::{Event, Form, Product, Url},
+};
+
+/// A payout.
+const PAYOUTS: Resource = Resource {
+    statuses: &[
+        ("ACCEPTED", Payout(Pending)),
+        ("REQUESTED", Payout(Pending)),
+        ("LOCKED", Payout(Locked)),
+        ("CANCELLED", Payout(Canceled)),
+        ("EXPIRED", Payout(Expired)),
+        ("FAILED", Payout(Failed)),
+        ("SUCCEEDED", Payout(Succeeded)),
+        ("REFUNDED", Payout(Refunded)),
+        ("REVERSED", Payout(Reversed)),
+    ],
+    amounts: &[(Role::Only, "amount")],
+    ..COMMON
+};
+
+pub(super) const PAYOUT: Product = Product {
+    name: "Payouts v2",
+    url: Url::Api("payout"),
+    form: Form::Enveloped,
+    resource: &PAYOUTS,
+    events: &[
+        Event::new("payout.succeeded", &[Payout(Succeeded)]),
+        Event::new("payout.failed", &[Payout(Failed), Payout(Canceled)]),
+        // The money came back after a success.
+        Event::new("payout.reversed", &[Payout(Reversed)]),
+        // The last two are known from others' code only, not from Xendit's pages.
+        Event::new("payout.expired", &[Payout(Expired)]),
+        Event::new("payout.refunded", &[Payout(Refunded)]),
+    ],
+    adjust: None,
+};
+
+/// A payout link. Nobody has published the webhook's body; this is the object of the API, and nothing that matters rests
+/// on it. Links are sold in more than one country.
+const LINKS: Resource = Resource {
+    statuses: &[
+        ("PENDING", Payout(Pending)),
+        ("VOIDED", Payout(Canceled)),
+        ("EXPIRED", Payout(Expired)),
+        ("FAILED", Payout(Failed)),
+        ("COMPLETED", Payout(Succeeded)),
+    ],
+    amounts: &[(Role::Only, "amount")],
+    ..COMMON
+};
+
+pub(super) const LINK: Product = Product {
+    name: "Payout link",
+    url: Url::Dashboard("payout_link"),
+    form: Form::Unnamed,
+    resource: &LINKS,
+    events: &[Event::by_status("payout_link")],
+    adjust: None,
+};

@@ -1,0 +1,35 @@
+//! Unified refunds: money back to a payer, whatever the payment method. A refund is a subject of its own.
+
+use crate::{
+    lifecycle::{
+        RefundPhase::{Canceled, Failed, Pending, Succeeded},
+        Stage::Refund,
+    },
+    resource::{COMMON, Resource, Role},
+    webhook::{Event, Form, Place, Product, Url},
+};
+
+/// A refund.
+const REFUNDS: Resource = Resource {
+    statuses: &[
+        ("PENDING", Refund(Pending)),
+        ("SUCCEEDED", Refund(Succeeded)),
+        ("FAILED", Refund(Failed)),
+        ("CANCELLED", Refund(Canceled)),
+    ],
+    amounts: &[(Role::Only, "amount")],
+    ..COMMON
+};
+
+pub(super) const REFUND: Product = Product {
+    name: "Unified refunds (succeeded, failed)",
+    url: Url::Dashboard("refund"),
+    // One of Xendit's pages prints the refund under one more `data`.
+    form: Form::Under(&[Place { path: &["data", "data"], rest: None }, Place { path: &["data"], rest: None }]),
+    resource: &REFUNDS,
+    events: &[
+        Event::new("refund.succeeded", &[Refund(Succeeded)]),
+        Event::new("refund.failed", &[Refund(Failed), Refund(Canceled)]),
+    ],
+    adjust: None,
+};

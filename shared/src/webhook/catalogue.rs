@@ -1,0 +1,77 @@
+//! Catalogue: every webhook that is known, for people and tools to list. Derived from the tables by which webhooks are
+//! recognised and read, so that it cannot say anything else.
+
+use super::{Event, Form, Product, Says, Url};
+use crate::{lifecycle::Stage, products};
+
+/// One webhook that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The product, as the dashboard calls it.
+    pub product: &'static str,
+    /// The name under which it is observed.
+    pub event: &'static str,
+    /// Whether the name is in the body's `event`. Otherwise it is ours, and the body is recognised by its keys.
+    pub is_named: bool,
+    /// What it can say.
+    pub stages: Vec<Stage>,
+    /// What the name alone stands for. `None`: the status decides.
+    pub without_status: Option<Stage>,
+    /// What each status means; any other is not known. `None`: the status does not matter.
+    pub statuses: Option<Vec<(&'static str, Stage)>>,
+    /// The keys at the top of the object that are read.
+    pub keys: Vec<&'static str>,
+    url: Url,
+}
+
+/// Every webhook that is known, product by product.
+pub fn catalogue() -> impl Iterator<Item = Entry> {
+    products::ALL.iter().flat_map(|product| product.events.iter().map(|event| Entry::of(product, event)))
+}
+
+impl Entry {
+    pub(super) fn of(product: &Product, event: &Event) -> Self {
+        let named = |stages: &[Stage]| -> Vec<_> {
+            let said = |stage| stages.is_empty() || stages.contains(stage);
+            product.resource.statuses.iter().filter(|(_, stage)| said(stage)).copied().collect()
+        };
+        let (without_status, statuses, others) = match event.says {
+            Says::ByName(stages) => (stages.first().copied(), Some(named(stages)), stages),
+            Says::ByStatus(stages) => (None, Some(named(stages)), stages),
+            Says::Regardless(stage) => (Some(stage), None, &[][..]),
+            Says::By(stages, _) => (None, None, stages),
+        };
+        let said =
+            statuses.iter().flatten().map(|(_, stage)| *stage).chain(others.iter().copied()).chain(without_status);
+        let mut stages: Vec<_> = said.collect();
+        stages.sort_unstable();
+        stages.dedup();
+        Self {
+            product: product.name,
+            event: event.name,
+            is_named: !matches!(product.form, Form::Unnamed),
+            stages,
+            without_status,
+            statuses,
+            keys: product.resource.keys(),
+            url: product.url,
+        }
+    }
+
+    /// The type under which the callback-URL API sets the webhook's URL. `None`: it is set elsewhere.
+    pub fn callback_type(&self) -> Option<String> {
+        match self.url {
+            Url::Api(callback_type) => Some(callback_type.to_owned()),
+            Url::ApiByEvent => Some(self.event.replace('.', "_")),
+            Url::Dashboard(_) | Url::Request(_) => None,
+        }
+    }
+
+    /// The topic for the path of the webhook's URL: the callback type where there is one.
+    pub fn topic(&self) -> String {
+        match self.url {
+            Url::Api(topic) | Url::Dashboard(topic) | Url::Request(topic) => topic.to_owned(),
+            Url::ApiByEvent => self.event.replace('.', "_"),
+        }
+    }
+}
