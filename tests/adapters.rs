@@ -1,6 +1,6 @@
-//! The adapters over the wire: against AWS as moto's server plays it, and against servers that misbehave.
+//! Adapters: each adapter over the wire, against moto's server and against servers that misbehave.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "test code: a surprise has to end the test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code: an unexpected value must fail the test")]
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,6 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType,
 };
 use aws_sdk_eventbridge::types::Target;
-use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use aws_sdk_sqs::{
     config::{Credentials, SharedCredentialsProvider},
     types::{Message, QueueAttributeName},
@@ -44,24 +43,24 @@ use shared::{
 };
 use tests::{
     fixture::delivery,
-    server::{Moto, config},
+    server::{Moto, config, create_bucket, s3},
     stub::{Reply, Stub},
 };
 
-/// The receiver's own.
+/// The receiver's limits for SQS.
 const RECEIVER: CallLimits = CallLimits { attempt: Duration::from_secs(1), total: SEND_BUDGET, attempts: 3 };
 
-// --- The queue, as the receiver sees it ---
+// --- The receiver's queue ---
 
 fn envelope(body: &[u8]) -> Envelope {
     Envelope { delivery: delivery(), body: body.to_vec() }
 }
 
-/// What SQS answers when it has stored `envelope(b"{}")`, whose sealed text has this MD5.
+/// SQS's reply when it has stored `envelope(b"{}")`.
 fn stored() -> String {
     let sealed =
         r#"{"v":1,"id":"d-1","received_at":"2026-01-02T03:04:05Z","environment":"test","token":"local","body":"{}"}"#;
-    assert_eq!(envelope(b"{}").seal(), sealed, "the MD5 below is of this text");
+    assert_eq!(envelope(b"{}").seal(), sealed, "this text has the MD5 below");
     confirmed("b3874a4a19c461d9d1bf9eb922a273f3")
 }
 
@@ -90,13 +89,13 @@ async fn receive_all(client: &aws_sdk_sqs::Client, url: &str) -> Vec<Message> {
     }
 }
 
-/// A queue at a server that misbehaves.
+/// A queue at a stub.
 async fn queue_at(stub: &Stub) -> SqsQueue {
     SqsQueue::new(sqs(&stub.endpoint).await, format!("{}/123456789012/webhooks", stub.endpoint))
 }
 
 #[tokio::test]
-async fn what_is_enqueued_is_in_the_queue_byte_for_byte() {
+async fn enqueued_bodies_arrive_byte_for_byte() {
     let moto = Moto::shared();
     let (client, url) = create_queue(&moto, "enqueued").await;
     let queue = SqsQueue::new(client.clone(), url.clone());
@@ -118,7 +117,7 @@ async fn what_is_enqueued_is_in_the_queue_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_queue_that_does_not_exist_refuses_with_its_code() {
+async fn a_missing_queue_is_reported_with_its_error_code() {
     let moto = Moto::shared();
     let url = format!("{}/123456789012/nowhere", moto.endpoint);
     let queue = SqsQueue::new(sqs(&moto.endpoint).await, url);
@@ -128,23 +127,23 @@ async fn a_queue_that_does_not_exist_refuses_with_its_code() {
 }
 
 #[tokio::test]
-async fn a_queue_that_never_answers_is_given_up_within_the_budget() {
+async fn a_silent_queue_times_out_within_the_budget() {
     let stub = Stub::start(vec![Reply::Never]).await;
     let start = Instant::now();
     let error = queue_at(&stub).await.enqueue(&envelope(b"{}")).await.unwrap_err();
     assert!(matches!(error, NotStored::Unreachable(_)), "{error:?}");
     assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
-    assert!(stub.connections() >= 2, "it was tried again");
+    assert!(stub.connections() >= 2, "it was retried");
 }
 
 #[tokio::test]
-async fn a_queue_that_is_not_there_is_unreachable() {
+async fn a_refused_connection_makes_the_queue_unreachable() {
     let queue = SqsQueue::new(sqs("http://127.0.0.1:9").await, "http://127.0.0.1:9/1/webhooks".to_owned());
     assert_eq!(queue.enqueue(&envelope(b"{}")).await, Err(NotStored::Unreachable("no connection")));
 }
 
 #[tokio::test]
-async fn a_queue_that_confirms_something_else_has_confirmed_nothing() {
+async fn a_reply_with_the_wrong_md5_or_no_id_confirms_nothing() {
     let md5_of_nothing = confirmed("d41d8cd98f00b204e9800998ecf8427e");
     let without_id =
         json!({ "MD5OfMessageBody": serde_json::from_str::<Value>(&stored()).unwrap()["MD5OfMessageBody"] });
@@ -155,13 +154,13 @@ async fn a_queue_that_confirms_something_else_has_confirmed_nothing() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_one_is_no_confirmation() {
+async fn a_malformed_reply_confirms_nothing() {
     let stub = Stub::start(vec![Reply::With(200, "<html>".to_owned())]).await;
     queue_at(&stub).await.enqueue(&envelope(b"{}")).await.unwrap_err();
 }
 
 #[tokio::test]
-async fn a_queue_that_fails_once_is_tried_again_and_one_that_goes_on_failing_is_named() {
+async fn a_failed_send_is_retried_and_a_lasting_error_is_reported() {
     let throttled = json!({ "__type": "com.amazonaws.sqs#RequestThrottled", "message": "slow down" }).to_string();
     for failure in [Reply::Reset, Reply::Once(503, String::new()), Reply::Once(400, throttled.clone())] {
         let stub = Stub::start(vec![failure.clone(), Reply::With(200, stored())]).await;
@@ -174,7 +173,7 @@ async fn a_queue_that_fails_once_is_tried_again_and_one_that_goes_on_failing_is_
 }
 
 #[tokio::test]
-async fn a_reused_connection_that_was_reset_is_replaced_by_a_new_one() {
+async fn a_reset_connection_is_replaced_by_a_new_one() {
     let stub = Stub::start(vec![Reply::ThenReset(stored()), Reply::With(200, stored())]).await;
     let queue = queue_at(&stub).await;
     assert_eq!(queue.enqueue(&envelope(b"{}")).await, Ok(()));
@@ -184,14 +183,14 @@ async fn a_reused_connection_that_was_reset_is_replaced_by_a_new_one() {
 }
 
 #[tokio::test]
-async fn a_connection_to_a_server_that_failed_is_not_used_again() {
+async fn a_connection_to_a_failing_server_is_not_reused() {
     let stub = Stub::start(vec![Reply::With(503, String::new()), Reply::With(200, stored())]).await;
     assert_eq!(queue_at(&stub).await.enqueue(&envelope(b"{}")).await, Ok(()));
     assert_eq!(stub.connections(), 2);
 }
 
 #[tokio::test]
-async fn what_one_message_cannot_hold_is_not_even_sent() {
+async fn a_body_too_large_for_a_message_is_not_sent() {
     let stub = Stub::start(vec![Reply::With(200, stored())]).await;
     let too_large = envelope(&vec![b'x'; MAX_QUEUED_BYTES]);
     let bytes = too_large.seal().len();
@@ -199,31 +198,20 @@ async fn what_one_message_cannot_hold_is_not_even_sent() {
     assert_eq!(stub.connections(), 0);
 }
 
-// --- The inbox, as both functions see it ---
+// --- The inbox of both functions ---
 
-/// As patient as the receiver.
+/// The receiver's limits for S3.
 const INBOX_LIMITS: CallLimits = CallLimits { attempt: Duration::from_millis(1_200), total: KEEP_BUDGET, attempts: 2 };
 
-/// Somebody else's client.
-async fn s3(endpoint: &str) -> aws_sdk_s3::Client {
-    let config = aws_sdk_s3::config::Builder::from(&config(endpoint, INBOX_LIMITS).await);
-    aws_sdk_s3::Client::from_conf(config.force_path_style(true).build())
-}
-
-/// A bucket, as the receiver sees it.
+/// The receiver's adapter for a bucket.
 async fn keeper(endpoint: &str, bucket: &str) -> receiver::inbox::S3Inbox {
     receiver::inbox::S3Inbox::new(&config(endpoint, INBOX_LIMITS).await, INBOX_LIMITS, bucket).unwrap()
 }
 
-/// The bucket `inbox` at a server that misbehaves, as the receiver and as the processor see it.
+/// The receiver's and the processor's adapters for a bucket at a stub.
 async fn inbox_at(stub: &Stub) -> (receiver::inbox::S3Inbox, processor::inbox::S3Inbox) {
-    let fetcher = processor::inbox::S3Inbox::new(s3(&stub.endpoint).await, "inbox".to_owned());
+    let fetcher = processor::inbox::S3Inbox::new(s3(&config(&stub.endpoint, INBOX_LIMITS).await), "inbox".to_owned());
     (keeper(&stub.endpoint, "inbox").await, fetcher)
-}
-
-/// Where buckets are made.
-fn here() -> CreateBucketConfiguration {
-    CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::ApSoutheast1).build()
 }
 
 fn claim(bucket: &str, key: &str) -> Claim {
@@ -231,10 +219,10 @@ fn claim(bucket: &str, key: &str) -> Claim {
 }
 
 #[tokio::test]
-async fn what_is_kept_in_the_inbox_is_fetched_byte_for_byte() {
+async fn the_inbox_returns_bodies_byte_for_byte() {
     let moto = Moto::shared();
-    let client = s3(&moto.endpoint).await;
-    client.create_bucket().bucket("kept").create_bucket_configuration(here()).send().await.unwrap();
+    let client = s3(&config(&moto.endpoint, INBOX_LIMITS).await);
+    create_bucket(&client, "kept").await;
     let kept = envelope(&vec![b'\xff'; 2_000_000]);
     assert_eq!(keeper(&moto.endpoint, "kept").await.keep(&kept).await, Ok(()));
     let objects = client.list_objects_v2().bucket("kept").send().await.unwrap().contents.unwrap();
@@ -247,7 +235,7 @@ async fn what_is_kept_in_the_inbox_is_fetched_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn an_inbox_that_never_answers_is_given_up_in_time_for_an_answer_to_xendit() {
+async fn a_silent_inbox_times_out_in_time_to_answer_xendit() {
     let stub = Stub::start(vec![Reply::Never]).await;
     let start = Instant::now();
     let error = inbox_at(&stub).await.0.keep(&envelope(b"{}")).await.unwrap_err();
@@ -257,7 +245,7 @@ async fn an_inbox_that_never_answers_is_given_up_in_time_for_an_answer_to_xendit
 }
 
 #[tokio::test]
-async fn an_inbox_that_refuses_has_stored_nothing_and_a_claim_waits_for_it() {
+async fn a_refusal_by_the_inbox_stores_nothing_and_retries_a_claim() {
     let refusals = [
         (Reply::With(503, String::new()), "503"),
         (Reply::With(403, "<Error><Code>AccessDenied</Code></Error>".to_owned()), "AccessDenied"),
@@ -271,13 +259,13 @@ async fn an_inbox_that_refuses_has_stored_nothing_and_a_claim_waits_for_it() {
     }
 }
 
-/// Moto reckons signatures by itself once it is told to, by botocore's code.
+/// Moto verifies signatures once that is turned on, with botocore's code.
 #[tokio::test]
-async fn the_inbox_signs_as_s3_demands() {
-    let moto = Moto::alone();
+async fn the_inbox_signs_requests_as_s3_requires() {
+    let moto = Moto::dedicated();
     let form = "application/x-www-form-urlencoded";
     let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:PutObject","Resource":"*"}]}"#;
-    s3(&moto.endpoint).await.create_bucket().bucket("signed").create_bucket_configuration(here()).send().await.unwrap();
+    create_bucket(&s3(&config(&moto.endpoint, INBOX_LIMITS).await), "signed").await;
     moto.post("/", form, "Action=CreateUser&UserName=receiver").await;
     moto.post("/", form, &format!("Action=PutUserPolicy&UserName=receiver&PolicyName=p&PolicyDocument={policy}")).await;
     let key = moto.post("/", form, "Action=CreateAccessKey&UserName=receiver").await;
@@ -297,26 +285,26 @@ async fn the_inbox_signs_as_s3_demands() {
 }
 
 #[tokio::test]
-async fn the_inbox_is_tried_twice() {
-    for trouble in [Reply::Once(503, String::new()), Reply::Reset] {
-        let stub = Stub::start(vec![trouble, Reply::With(200, String::new())]).await;
+async fn a_failed_put_to_the_inbox_is_retried_once() {
+    for failure in [Reply::Once(503, String::new()), Reply::Reset] {
+        let stub = Stub::start(vec![failure, Reply::With(200, String::new())]).await;
         assert_eq!(inbox_at(&stub).await.0.keep(&envelope(b"{}")).await, Ok(()));
         assert_eq!(stub.connections(), 2);
     }
     let stub = Stub::start(vec![Reply::Once(403, String::new()), Reply::With(200, String::new())]).await;
     assert!(inbox_at(&stub).await.0.keep(&envelope(b"{}")).await.is_err());
-    assert_eq!(stub.connections(), 1, "what S3 refuses, it will refuse again");
+    assert_eq!(stub.connections(), 1, "a refusal by S3 is not retried");
 }
 
 #[tokio::test]
-async fn warming_up_at_a_server_that_never_answers_costs_a_second() {
+async fn warming_up_with_a_silent_queue_times_out() {
     let stub = Stub::start(vec![Reply::Never]).await;
     let start = Instant::now();
     queue_at(&stub).await.warm_up().await;
     assert!(start.elapsed() < Duration::from_millis(2_500), "{:?}", start.elapsed());
 }
 
-// --- The queue, as the processor sees it ---
+// --- The processor's queue ---
 
 fn record(message: &Message, receive_count: u32) -> Record {
     let record = json!({
@@ -329,7 +317,7 @@ fn record(message: &Message, receive_count: u32) -> Record {
 }
 
 #[tokio::test]
-async fn a_parked_message_is_a_dead_letter_with_its_body_and_its_reason() {
+async fn a_parked_message_keeps_its_body_and_its_reason() {
     let moto = Moto::shared();
     let (client, url) = create_queue(&moto, "to-park").await;
     let (_, dlq_url) = create_queue(&moto, "parked").await;
@@ -347,7 +335,7 @@ async fn a_parked_message_is_a_dead_letter_with_its_body_and_its_reason() {
 }
 
 #[tokio::test]
-async fn a_message_is_postponed_by_its_visibility() {
+async fn a_message_is_delayed_by_its_visibility_timeout() {
     let moto = Moto::shared();
     let (client, url) = create_queue(&moto, "to-postpone").await;
     client.send_message().queue_url(&url).message_body("b").send().await.unwrap();
@@ -361,7 +349,7 @@ async fn a_message_is_postponed_by_its_visibility() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_queue_that_is_missing_or_silent_is_trouble_and_not_a_success() {
+async fn parking_fails_while_the_dead_letter_queue_is_missing_or_silent() {
     let moto = Moto::shared();
     let (client, url) = create_queue(&moto, "no-dlq").await;
     client.send_message().queue_url(&url).message_body("b").send().await.unwrap();
@@ -412,17 +400,17 @@ async fn create_table(moto: &Moto, table: &str) -> (aws_sdk_dynamodb::Client, Dy
     (client.clone(), DynamoLedger::new(client, table.to_owned()))
 }
 
-/// The item that a body makes of what is known.
+/// The item after a body is applied.
 fn step(known: Option<&Item>, body: &str) -> Item {
     let webhook = Webhook::parse(body.as_bytes(), None).unwrap();
-    let update = Update::new(webhook.observe(), delivery(), webhook.text());
+    let update = Update::new(&webhook, delivery());
     match Item::step(known, &update) {
         Ok(Step::Write(item)) => *item,
         other => panic!("{other:?}"),
     }
 }
 
-/// The ids of an item's events.
+/// The ids of an item's pending events.
 fn pending(item: &Item) -> Vec<String> {
     item.outbox.keys().cloned().collect()
 }
@@ -449,7 +437,7 @@ fn found(write: Result<Write, StoreError>) -> Item {
 }
 
 #[tokio::test]
-async fn an_item_is_inserted_once_and_found_from_then_on() {
+async fn an_item_is_inserted_only_once() {
     let moto = Moto::shared();
     let (_, ledger) = create_table(&moto, "insert").await;
     let item = step(None, &invoice("PENDING", "order-1"));
@@ -458,7 +446,7 @@ async fn an_item_is_inserted_once_and_found_from_then_on() {
 }
 
 #[tokio::test]
-async fn an_item_is_replaced_only_at_the_version_it_was_merged_with() {
+async fn an_item_is_replaced_only_at_the_expected_version() {
     let moto = Moto::shared();
     let (_, ledger) = create_table(&moto, "replace").await;
     let first = step(None, &invoice("PENDING", "order-1"));
@@ -467,13 +455,13 @@ async fn an_item_is_replaced_only_at_the_version_it_was_merged_with() {
     assert_eq!(ledger.replace(&second, 1).await, Ok(Write::Gone));
     assert_eq!(ledger.insert(&first).await, Ok(Write::Stored));
     assert_eq!(ledger.replace(&second, first.version).await, Ok(Write::Stored));
-    assert_eq!(found(ledger.replace(&third, first.version).await), second, "the race is lost to the second");
+    assert_eq!(found(ledger.replace(&third, first.version).await), second, "the third loses the race to the second");
     assert_eq!(ledger.replace(&third, second.version).await, Ok(Write::Stored));
     assert_eq!(found(ledger.insert(&first).await), third);
 }
 
 #[tokio::test]
-async fn everything_an_item_can_hold_comes_back_as_it_was() {
+async fn every_field_of_an_item_survives_a_round_trip() {
     let moto = Moto::shared();
     let (_, ledger) = create_table(&moto, "round-trip").await;
     let paid = step(None, &payment(&json!([{"capture_id": "cap.1#:e\u{0301}", "capture_amount": 200.10}])));
@@ -484,7 +472,7 @@ async fn everything_an_item_can_hold_comes_back_as_it_was() {
             {"capture_id": "cap-2", "capture_amount": "99999999999999999.999999"}
         ])),
     );
-    assert_eq!(conflict.outbox.len(), 3);
+    assert_eq!(conflict.outbox.len(), 2);
     let overflowing = (0..600).map(|n| json!({"capture_id": format!("cap-{n:0>100}"), "capture_amount": 1})).collect();
     let mut overflowing = step(None, &payment(&overflowing));
     overflowing.key = Key::from(format!("{}-overflowing", overflowing.key));
@@ -503,13 +491,13 @@ async fn everything_an_item_can_hold_comes_back_as_it_was() {
         assert_eq!(ledger.insert(&item).await, Ok(Write::Stored));
         let there = found(ledger.insert(&item).await);
         assert_eq!(there, item);
-        // Equal amounts may be written differently; these must not be.
+        // Equal amounts may differ in notation; these must not.
         assert_eq!(serde_json::to_string(&there).unwrap(), serde_json::to_string(&item).unwrap());
     }
 }
 
 #[tokio::test]
-async fn an_item_without_a_reference_is_kept_and_one_with_a_reference_is_found_by_it() {
+async fn items_are_found_by_reference_and_need_none() {
     let moto = Moto::shared();
     let (_, ledger) = create_table(&moto, "reference").await;
     let without = step(None, &invoice("PAID", ""));
@@ -522,7 +510,7 @@ async fn an_item_without_a_reference_is_kept_and_one_with_a_reference_is_found_b
 }
 
 #[tokio::test]
-async fn an_item_is_read_by_its_key_and_an_open_one_by_its_kind_and_age() {
+async fn items_are_read_by_key_and_open_ones_by_kind_and_age() {
     let moto = Moto::shared();
     let (_, ledger) = create_table(&moto, "reads").await;
     let pending = step(None, &invoice("PENDING", "order-1"));
@@ -538,23 +526,23 @@ async fn an_item_is_read_by_its_key_and_an_open_one_by_its_kind_and_age() {
     assert_eq!((open(Kind::Invoice, 1).await, open(Kind::Invoice, 0).await, open(Kind::Payment, 1).await), (1, 0, 0));
     let paid = step(Some(&pending), &invoice("PAID", "order-1"));
     assert_eq!(ledger.replace(&paid, pending.version).await, Ok(Write::Stored));
-    assert_eq!(open(Kind::Invoice, 1).await, 0, "it is open no more");
+    assert_eq!(open(Kind::Invoice, 1).await, 0, "a paid invoice is not open");
 }
 
 #[tokio::test]
-async fn an_item_of_a_newer_form_is_said_to_be_newer() {
+async fn an_item_in_a_newer_format_is_reported_as_newer() {
     let moto = Moto::shared();
     let (client, ledger) = create_table(&moto, "newer").await;
     let item = step(None, &invoice("PENDING", "order-1"));
     let newer = client.put_item().table_name("newer").item("key", AttributeValue::S(item.key.to_string()));
     let newer = newer.item("format", AttributeValue::N((FORMAT + 1).to_string()));
-    newer.item("state", AttributeValue::S("of another form".to_owned())).send().await.unwrap();
+    newer.item("state", AttributeValue::S("a newer format".to_owned())).send().await.unwrap();
     assert_eq!(ledger.insert(&item).await, Err(StoreError::Newer));
     assert_eq!(ledger.get(&item.key).await, Err(StoreError::Newer));
 }
 
 #[tokio::test]
-async fn clearing_takes_what_is_out_leaves_what_is_not_and_counts_the_version_up() {
+async fn clearing_removes_only_the_published_events_and_bumps_the_version() {
     let moto = Moto::shared();
     let (_, ledger) = create_table(&moto, "clear").await;
     let paid = step(None, &payment(&json!([{"capture_id": "cap-1", "capture_amount": 200}])));
@@ -569,7 +557,7 @@ async fn clearing_takes_what_is_out_leaves_what_is_not_and_counts_the_version_up
     assert_eq!(
         found(ledger.replace(&item, item.version).await),
         cleared,
-        "a writer that merged before has lost the race"
+        "a writer that read the uncleared item loses the race"
     );
     ledger.clear(&item.key, &events).await.unwrap();
     let cleared = found(ledger.insert(&item).await);
@@ -578,21 +566,21 @@ async fn clearing_takes_what_is_out_leaves_what_is_not_and_counts_the_version_up
 }
 
 #[tokio::test]
-async fn clearing_an_item_that_was_deleted_makes_none() {
+async fn clearing_a_deleted_item_does_not_create_it() {
     let moto = Moto::shared();
     let (_, ledger) = create_table(&moto, "clear-gone").await;
     let item = step(None, &invoice("PAID", "order-1"));
     ledger.clear(&item.key, &pending(&item)).await.unwrap();
-    assert_eq!(ledger.replace(&item, 1).await, Ok(Write::Gone), "there is still nothing");
+    assert_eq!(ledger.replace(&item, 1).await, Ok(Write::Gone), "the item was not created");
 }
 
 #[tokio::test]
-async fn what_the_table_never_takes_is_permanent_and_what_may_pass_is_not() {
+async fn an_invalid_item_is_a_permanent_error_and_throttling_is_not() {
     let moto = Moto::shared();
     let (client, ledger) = create_table(&moto, "refusals").await;
     let mut item = step(None, &invoice("PAID", "order-1"));
     let missing = DynamoLedger::new(client, "nowhere".to_owned());
-    assert!(matches!(missing.insert(&item).await, Err(StoreError::Passing(_))), "a table may be restored");
+    assert!(matches!(missing.insert(&item).await, Err(StoreError::Passing(_))), "a missing table may be restored");
     item.state.channel = Some("x".repeat(500_000));
     assert_eq!(ledger.insert(&item).await, Err(StoreError::Permanent("ValidationException".to_owned())));
     for (status, code) in [(400, "ProvisionedThroughputExceededException"), (500, "InternalServerError")] {
@@ -605,7 +593,7 @@ async fn what_the_table_never_takes_is_permanent_and_what_may_pass_is_not() {
 }
 
 #[tokio::test]
-async fn a_table_that_never_answers_is_given_up_within_two_seconds() {
+async fn a_silent_table_times_out() {
     let stub = Stub::start(vec![Reply::Never]).await;
     let ledger = DynamoLedger::new(dynamo(&stub.endpoint).await, "t".to_owned());
     let start = Instant::now();
@@ -629,7 +617,7 @@ async fn bus_at(endpoint: &str, name: &str) -> EventBridge {
 }
 
 #[tokio::test]
-async fn what_is_published_arrives_at_a_rule_of_the_merchant() {
+async fn published_events_reach_a_rule_on_the_bus() {
     let moto = Moto::shared();
     let (sqs, url) = create_queue(&moto, "merchant").await;
     let attributes = sqs.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::QueueArn).send();
@@ -659,7 +647,7 @@ async fn what_is_published_arrives_at_a_rule_of_the_merchant() {
 }
 
 #[tokio::test]
-async fn an_entry_that_is_rejected_inside_a_200_is_not_published() {
+async fn a_rejected_entry_in_a_200_is_not_published() {
     let answer = json!({ "FailedEntryCount": 1, "Entries": [
         { "EventId": "e-1" }, { "ErrorCode": "InternalFailure", "ErrorMessage": "x" }, { "EventId": "e-3" }]});
     let stub = Stub::start(vec![Reply::With(200, answer.to_string())]).await;
@@ -669,43 +657,38 @@ async fn an_entry_that_is_rejected_inside_a_200_is_not_published() {
 }
 
 #[tokio::test]
-async fn an_entry_that_is_refused_for_what_is_in_it_is_refused_for_good() {
-    let entries = |codes: [Option<&str>; 2]| {
-        let entry = |code: &Option<&str>| code.map_or(json!({ "EventId": "e" }), |code| json!({ "ErrorCode": code }));
-        Reply::With(
-            200,
-            json!({ "FailedEntryCount": 1, "Entries": codes.iter().map(entry).collect::<Vec<_>>() }).to_string(),
-        )
+async fn an_entry_refused_for_its_content_is_permanently_refused() {
+    let published = || json!({ "EventId": "e" });
+    let refused = || json!({ "ErrorCode": "MalformedDetail" });
+    let reply = |entries: &[Value]| {
+        let failed = entries.iter().filter(|entry| entry.get("ErrorCode").is_some()).count();
+        Reply::Once(200, json!({ "FailedEntryCount": failed, "Entries": entries }).to_string())
     };
     let events = [event(1), event(2)];
     let publish = async |replies: Vec<Reply>| {
         let stub = Stub::start(replies).await;
         bus_at(&stub.endpoint, "hooks").await.publish(&events.iter().collect::<Vec<_>>()).await
     };
-    let permanent = |code: &str| Err(Refusal::Permanent(code.to_owned()));
-    assert_eq!(publish(vec![entries([None, Some("MalformedDetail")])]).await, [Ok(()), permanent("MalformedDetail")]);
-    // A call that is refused as a whole does not say which entry is to blame: each is tried alone.
+    let expected = [Ok(()), Err(Refusal::Permanent("MalformedDetail".to_owned()))];
+    assert_eq!(publish(vec![reply(&[published(), refused()])]).await, expected);
+    // A call that is refused as a whole does not say which entry is to blame, so each is retried alone.
     let whole = Reply::Once(400, json!({ "__type": "ValidationException" }).to_string());
-    let alone = |code: Option<&str>| {
-        let entry = code.map_or(json!({ "EventId": "e" }), |code| json!({ "ErrorCode": code }));
-        Reply::Once(200, json!({ "FailedEntryCount": 0, "Entries": [entry] }).to_string())
-    };
-    let mut results = publish(vec![whole, alone(None), alone(Some("MalformedDetail"))]).await;
+    let mut results = publish(vec![whole, reply(&[published()]), reply(&[refused()])]).await;
     results.sort_by_key(Result::is_err);
-    assert_eq!(results, [Ok(()), permanent("MalformedDetail")]);
+    assert_eq!(results, expected);
 }
 
 #[tokio::test]
-async fn a_real_emulator_refuses_a_number_without_end_for_good() {
+async fn an_emulated_bus_permanently_refuses_a_huge_number() {
     let moto = Moto::shared();
     let bus = bus_at(&moto.endpoint, "default").await;
-    let mut endless = event(1);
-    endless.detail = format!(r#"{{"n":{}}}"#, "9".repeat(5_000));
-    assert_eq!(bus.publish(&[&endless]).await, [Err(Refusal::Permanent("MalformedDetail".to_owned()))]);
+    let mut huge = event(1);
+    huge.detail = format!(r#"{{"n":{}}}"#, "9".repeat(5_000));
+    assert_eq!(bus.publish(&[&huge]).await, [Err(Refusal::Permanent("MalformedDetail".to_owned()))]);
 }
 
 #[tokio::test]
-async fn an_answer_without_a_result_for_each_entry_confirms_none() {
+async fn a_reply_without_a_result_for_each_entry_confirms_nothing() {
     let answers = [
         Reply::With(200, json!({ "FailedEntryCount": 0, "Entries": [{ "EventId": "e-1" }] }).to_string()),
         Reply::With(200, "{}".to_owned()),

@@ -1,24 +1,21 @@
-//! The files in `events/`: what they are named after is what becomes of them.
+//! Contract: each file in `events/` has the result that its name says.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a surprise has to end the test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: an unexpected value must fail the test")]
 
 use lambda_http::http::Request;
 use processor::message::Batch;
-use receiver::{
-    door,
-    verify::{Digest, Tokens},
-};
+use receiver::{door, verify::Tokens};
 use serde_json::Value;
 use shared::{
     envelope::{Envelope, Environment},
     lifecycle::Kind,
 };
 use tests::{
-    fixture::{self, LOCAL_TOKEN},
-    story::{Posting, Story},
+    fixture::{self, LOCAL_TOKENS},
+    story::{Story, WebhookRequest},
 };
 
-/// What is in `events/`. Each has a test in this file.
+/// The entries of `events/`. Each has a test in this file.
 const FILES: [&str; 10] = [
     "api-body-base64.json",
     "api-token-missing.json",
@@ -32,21 +29,21 @@ const FILES: [&str; 10] = [
     "webhooks",
 ];
 
-/// A file as the receiver's runtime reads it: API Gateway's event becomes a request.
+/// The request of a file, read as the receiver reads API Gateway's event.
 fn request(file: &str) -> Request<Vec<u8>> {
     serde_json::from_str::<door::Event>(&fixture::event(file)).unwrap().into_request()
 }
 
-/// Puts the messages of a file on the queue and runs the processor on them. Its answer.
+/// Sends a file's messages to the queue, and invokes the processor with them. Returns its response.
 async fn run(story: &Story, file: &str) -> String {
     let text = fixture::event(file);
-    let _as_the_runtime_reads_it: Batch = serde_json::from_str(&text).unwrap();
+    assert!(serde_json::from_str::<Batch>(&text).is_ok(), "{file} is not a batch");
     let event: Value = serde_json::from_str(&text).unwrap();
     for record in event["Records"].as_array().unwrap() {
         story.queue.put(record["body"].as_str().unwrap());
     }
-    let delivery = story.queue.receive(10).unwrap();
-    story.invoke(&delivery).await.unwrap()
+    let batch = story.queue.receive(10).unwrap();
+    story.invoke(&batch).await.unwrap()
 }
 
 #[test]
@@ -55,12 +52,12 @@ fn every_file_in_events_is_listed_here() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_webhook_is_acknowledged_and_ends_in_the_ledger() {
+async fn every_bundled_webhook_is_acknowledged_and_reaches_the_ledger() {
     for (name, body) in fixture::webhooks() {
         let story = Story::new();
         assert_eq!(story.post(&body).await, 200, "{name}");
         story.drain().await;
-        assert!(story.parked().is_empty(), "{name}: {:?}", story.parked());
+        assert!(story.parked_reasons().is_empty(), "{name}: {:?}", story.parked_reasons());
         let item = story.item();
         assert!(item.outbox.is_empty(), "{name}");
         let event = story.only_event();
@@ -69,16 +66,16 @@ async fn every_webhook_is_acknowledged_and_ends_in_the_ledger() {
             stage => stage,
         };
         assert_eq!(event.detail_type, expected, "{name}");
-        // The oldest bodies hold the callback token, which is for nobody on the bus.
-        let holds_token = body.contains("callback_authentication_token");
-        let told = if holds_token { Value::Null } else { serde_json::from_str(&body).unwrap() };
-        assert_eq!((&event.detail["body"], &event.detail["body_omitted"]), (&told, &holds_token.into()), "{name}");
+        // The oldest bodies contain the callback token, which must not reach the bus.
+        let has_token = body.contains("callback_authentication_token");
+        let published = if has_token { Value::Null } else { serde_json::from_str(&body).unwrap() };
+        assert_eq!((&event.detail["body"], &event.detail["body_omitted"]), (&published, &has_token.into()), "{name}");
     }
 }
 
-/// A topic may say what a body is that says nothing itself. It never overrides a body that does.
+/// A topic is a hint for bodies without an event name. It never overrides the body.
 #[tokio::test(start_paused = true)]
-async fn every_webhook_that_is_understood_is_recognised_as_the_same_under_any_topic() {
+async fn a_topic_never_changes_how_a_bundled_webhook_is_recognised() {
     for (name, body) in fixture::webhooks() {
         let keys = |story: &Story| story.ledger.items().into_iter().map(|item| item.key).collect::<Vec<_>>();
         let plain = Story::new();
@@ -89,16 +86,16 @@ async fn every_webhook_that_is_understood_is_recognised_as_the_same_under_any_to
         }
         for path in ["/webhook/invoice", "/webhook/fva_paid", "/webhook/fva_status", "/webhook/Not-A-Topic"] {
             let story = Story::new();
-            story.send(Posting::of(&body).to(path)).await;
+            story.send(WebhookRequest::of(&body).to(path)).await;
             story.drain().await;
             assert_eq!(keys(&story), keys(&plain), "{name} at {path}");
         }
     }
 }
 
-/// The families that are known from Xendit's own pages must not turn into unknown webhooks.
+/// The families that Xendit documents must not become unknown webhooks.
 #[tokio::test(start_paused = true)]
-async fn the_webhooks_that_money_hangs_on_are_understood() {
+async fn webhooks_about_money_are_recognised() {
     let expected = [
         ("invoice.paid", "invoice.paid"),
         ("invoice.expired", "invoice.expired"),
@@ -122,12 +119,12 @@ async fn the_webhooks_that_money_hangs_on_are_understood() {
         let story = Story::new();
         story.post(fixture::webhook(name)).await;
         story.drain().await;
-        assert_eq!(story.told(), [stage], "{name}");
+        assert_eq!(story.event_types(), [stage], "{name}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_amount_in_the_event_is_digit_for_digit_the_one_in_the_webhook() {
+async fn an_amount_is_published_with_the_same_digits() {
     for (name, amount) in [("payment.capture", "10000.01"), ("invoice.paid", "510000"), ("fva.paid", "80000")] {
         let body = fixture::webhook(name);
         assert!(body.contains(&format!(": {amount},")) || body.contains(&format!(": {amount}\n")), "{name}");
@@ -145,8 +142,8 @@ async fn api_token_right_is_acknowledged_and_stored_with_its_topic() {
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["content-type"], "application/json");
     assert!(serde_json::from_str::<Value>(answer.body()).unwrap()["id"].is_string());
-    let delivery = story.queue.receive(10).unwrap();
-    let event: Value = serde_json::from_str(&delivery.event).unwrap();
+    let batch = story.queue.receive(10).unwrap();
+    let event: Value = serde_json::from_str(&batch.event).unwrap();
     let envelope = Envelope::open(event["Records"][0]["body"].as_str().unwrap()).unwrap();
     assert_eq!(envelope.delivery.topic.unwrap().as_str(), "invoice");
     assert_eq!(envelope.delivery.token, "local");
@@ -164,7 +161,7 @@ async fn api_body_base64_is_the_same_webhook_as_api_token_right() {
         story.drain().await;
     }
     assert_eq!(plain.bus.published(), encoded.bus.published());
-    assert_eq!(plain.told(), ["invoice.paid"]);
+    assert_eq!(plain.event_types(), ["invoice.paid"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,24 +178,24 @@ async fn api_token_wrong_and_missing_are_refused_and_nothing_is_stored() {
 async fn sqs_one_is_applied() {
     let story = Story::new();
     assert_eq!(run(&story, "sqs-one.json").await, r#"{"batchItemFailures":[]}"#);
-    assert_eq!(story.told(), ["invoice.paid"]);
+    assert_eq!(story.event_types(), ["invoice.paid"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn sqs_several_are_all_applied() {
     let story = Story::new();
     assert_eq!(run(&story, "sqs-several.json").await, r#"{"batchItemFailures":[]}"#);
-    let mut told = story.told();
-    told.sort();
-    assert_eq!(told, ["invoice.paid", "payment.succeeded", "payout.succeeded"]);
+    let mut types = story.event_types();
+    types.sort();
+    assert_eq!(types, ["invoice.paid", "payment.succeeded", "payout.succeeded"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn sqs_unreadable_in_the_middle_is_parked_and_its_neighbours_are_applied() {
     let story = Story::new();
     assert_eq!(run(&story, "sqs-unreadable-in-the-middle.json").await, r#"{"batchItemFailures":[]}"#);
-    assert_eq!(story.parked(), ["the message is not an envelope"]);
-    assert_eq!(story.told().len(), 2);
+    assert_eq!(story.parked_reasons(), ["the message is not an envelope"]);
+    assert_eq!(story.event_types().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,15 +203,15 @@ async fn sqs_duplicate_is_applied_once() {
     let story = Story::new();
     run(&story, "sqs-duplicate.json").await;
     story.drain().await;
-    assert_eq!(story.told(), ["invoice.paid"]);
+    assert_eq!(story.event_types(), ["invoice.paid"]);
     assert_eq!(story.item().history.len(), 1);
 }
 
 #[test]
-fn the_environment_of_sam_local_invoke_accepts_the_token_of_the_files() {
+fn env_json_accepts_the_token_of_the_files() {
     let env: Value = serde_json::from_str(&fixture::event("env.json")).unwrap();
-    let tokens: Tokens = env["ReceiverFunction"]["CALLBACK_TOKENS"].as_str().unwrap().parse().unwrap();
-    assert_eq!(format!("local={}", Digest::of(LOCAL_TOKEN.as_bytes())), env["ReceiverFunction"]["CALLBACK_TOKENS"]);
+    assert_eq!(env["ReceiverFunction"]["CALLBACK_TOKENS"], LOCAL_TOKENS);
+    let tokens: Tokens = LOCAL_TOKENS.parse().unwrap();
     tokens.verify(request("api-token-right.json")).unwrap();
     for (function, names) in [
         ("ReceiverFunction", &["QUEUE_URL", "INBOX_BUCKET", "ENVIRONMENT", "LOG_LEVEL", "AWS_ENDPOINT_URL"][..]),

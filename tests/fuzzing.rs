@@ -1,43 +1,43 @@
-//! What `make fuzz` looks for by coverage, once over: all seeds, what was once found, and a few mutations of them,
-//! always the same ones.
+//! Runs the fuzz targets on their seeds, their regressions, and a fixed set of mutations. `make fuzz` searches further, by
+//! coverage.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a surprise has to end the test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: an unexpected value must fail the test")]
 
 use std::{collections::BTreeSet, fs, panic, path::Path};
 
 use fastrand::Rng;
 use tests::fuzzing::{BATCH, ENVELOPE, NOTIFICATION, TARGETS, TOKEN, Target, WEBHOOK};
 
-/// How many mutations of each target: a second or two, without optimisation.
+/// The mutations for each target. They take a second or two without optimisation.
 const MUTATIONS: usize = 2_000;
 
 #[test]
-fn any_request_is_let_through_exactly_when_it_has_one_token_and_an_accepted_one() {
+fn a_request_is_accepted_only_with_exactly_one_accepted_token() {
     replay(&TOKEN);
 }
 
 #[test]
-fn any_body_travels_as_it_is_and_any_text_is_an_envelope_or_none() {
+fn any_body_survives_the_queue_and_any_text_opens_without_a_panic() {
     replay(&ENVELOPE);
 }
 
 #[test]
-fn any_body_is_read_without_a_panic_and_is_news_once_in_any_order() {
+fn any_body_is_read_without_a_panic_and_applies_once_in_any_order() {
     replay(&WEBHOOK);
 }
 
 #[test]
-fn any_event_of_lambda_leaves_each_message_done_parked_or_handed_back() {
+fn any_lambda_event_leaves_each_message_done_parked_or_retried() {
     replay(&BATCH);
 }
 
 #[test]
-fn any_message_is_taken_for_one_of_s3_only_when_it_is() {
+fn only_a_notification_of_s3_is_read_as_one() {
     replay(&NOTIFICATION);
 }
 
 #[test]
-fn every_target_is_one_of_cargo_fuzz() {
+fn every_target_has_a_cargo_fuzz_binary() {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
     let files = fs::read_dir(fuzz.join("fuzz_targets")).unwrap();
     let files: BTreeSet<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
@@ -48,7 +48,7 @@ fn every_target_is_one_of_cargo_fuzz() {
     }
 }
 
-/// Goes over a target's inputs, and shows the one that it fails for.
+/// Checks a target's inputs, and shows the first that fails.
 fn replay(target: &Target) {
     let inputs = target.inputs();
     let mut rng = Rng::with_seed(0);
@@ -59,24 +59,24 @@ fn replay(target: &Target) {
     }
 }
 
-/// An input with up to four changes of the kind that a fuzzer makes.
+/// An input with up to four changes, as a fuzzer makes them.
 fn mutate(inputs: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
     let mut input = rng.choice(inputs).unwrap().clone();
     for _ in 0..rng.usize(1..=4) {
         let from = rng.usize(0..=input.len());
         let to = input.len().min(from + rng.usize(0..16));
         match rng.u8(0..6) {
-            // One byte for each in a stretch.
+            // Replace a range with random bytes.
             0 => input[from..to].fill_with(|| rng.u8(..)),
-            // What has a meaning in JSON.
+            // Replace a range with one byte of JSON syntax.
             1 => drop(input.splice(from..to, [*rng.choice(br#""{}[],:\0-.eE"#).unwrap()])),
-            // A stretch is gone.
+            // Remove a range.
             2 => drop(input.drain(from..to)),
-            // A stretch stands there twice.
+            // Append a copy of a range.
             3 => input.extend_from_within(from..to),
-            // The end is gone.
+            // Truncate.
             4 => input.truncate(from),
-            // The end is another's.
+            // Append the end of another input.
             _ => {
                 let other = rng.choice(inputs).unwrap();
                 input.truncate(from);

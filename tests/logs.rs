@@ -1,12 +1,10 @@
-//! Logs: whatever happens, no line holds anything of a webhook but ids and words.
+//! Logs: no log line contains the callback token, a body, or personal data.
 //!
-//! Everything is captured, at every level, and searched for what must not be there: the token, the body, and the
-//! personal data in it.
+//! The tests capture all lines at every level and search them for planted secrets.
 
-#![expect(clippy::unwrap_used, reason = "test code: a surprise has to end the test")]
+#![expect(clippy::unwrap_used, reason = "test code: an unexpected value must fail the test")]
 
 use std::{
-    collections::BTreeMap,
     env, io,
     process::Command,
     sync::{Arc, Mutex},
@@ -16,7 +14,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use lambda_http::http::Request;
 use ledger::{dynamo::DynamoLedger, event_bridge::EventBridge};
-use processor::{batch::Processor, source::SqsSource};
+use processor::{batch::Processor, config::TokenAccounts, source::SqsSource};
 use receiver::{
     handler::Receiver,
     verify::{Arrival, Digest, TOKEN_HEADER},
@@ -25,16 +23,16 @@ use runtime::aws::CallLimits;
 use serde_json::{Value, json};
 use shared::envelope::{Envelope, Environment};
 use tests::{
-    fixture::{self, LOCAL_TOKEN},
+    faults::{BusMode, InboxMode, LedgerMode, QueueMode, SourceMode},
+    fixture::{self, LOCAL_TOKEN, LOCAL_TOKENS},
     server::config,
-    story::{Posting, Story},
+    story::{Story, WebhookRequest},
     stub::{Reply, Stub},
-    trouble::{BusMood, InboxMood, LedgerMood, QueueMood, SourceMood},
 };
 use tracing::{Level, subscriber::DefaultGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Personal data and secrets, planted where Xendit sends such things.
+/// Personal data and secrets, planted in webhooks.
 const CANARIES: [&str; 12] = [
     "Canary-Name",
     "canary@example.com",
@@ -45,13 +43,13 @@ const CANARIES: [&str; 12] = [
     "canary-unknown-status",
     "canary-currency",
     "canary-wrong-token-0123456789",
-    // What people put into ids: a card number, and keys.
+    // What people put into ids: card numbers and keys.
     "4000000000001091",
     "xnd_development_canary",
     "CANARYtokenOfFortyLettersAndDigits0123456789",
 ];
 
-/// What has been logged.
+/// The captured log.
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
 
@@ -75,7 +73,7 @@ impl MakeWriter<'_> for Captured {
 }
 
 impl Captured {
-    /// Captures what this thread logs, whoever logs it, until the guard is dropped.
+    /// Captures all log lines of this thread, until the guard is dropped.
     fn start() -> (Self, DefaultGuard) {
         let captured = Self::default();
         let subscriber =
@@ -92,7 +90,7 @@ impl Captured {
     }
 }
 
-/// A webhook full of what must not be logged, and with values of types that it never had.
+/// A webhook full of secrets, with values of unexpected types.
 fn body(id: &str, status: &str) -> String {
     format!(
         r#"{{"id":"{id}","user_id":"acc-1","external_id":"order-1","merchant_name":"Canary-Name","status":"{status}",
@@ -102,68 +100,68 @@ fn body(id: &str, status: &str) -> String {
     )
 }
 
-/// Goes through all that can become of a webhook.
-async fn everything(story: &Story) {
+/// Produces every outcome of a webhook.
+async fn cause_every_outcome(story: &Story) {
     let send = async |body: &str| {
-        story.send(Posting::of(body).with("webhook-id", "wh-1").to("/webhook/invoice")).await;
+        story.send(WebhookRequest::of(body).with("webhook-id", "wh-1").to("/webhook/invoice")).await;
         story.pump().await;
     };
-    // At the door.
-    let wrong = Posting::of(body("i-1", "PAID")).without(TOKEN_HEADER);
+    // Refused or not stored.
+    let wrong = WebhookRequest::of(body("i-1", "PAID")).without(TOKEN_HEADER);
     story.send(wrong.clone()).await;
     story.send(wrong.clone().with(TOKEN_HEADER, "canary-wrong-token-0123456789")).await;
     story.send(wrong.with(TOKEN_HEADER, LOCAL_TOKEN).with(TOKEN_HEADER, LOCAL_TOKEN)).await;
-    story.send(Posting::of(body("i-1", "PAID")).to("/canary-description?name=Canary-Name")).await;
-    story.send(Posting::of(body("i-1", "PAID")).to("/webhook/Canary-Name")).await;
-    for mood in [QueueMood::Refuses, QueueMood::LosesReplies] {
-        story.queue.mood.is(mood);
+    story.send(WebhookRequest::of(body("i-1", "PAID")).to("/canary-description?name=Canary-Name")).await;
+    story.send(WebhookRequest::of(body("i-1", "PAID")).to("/webhook/Canary-Name")).await;
+    for mode in [QueueMode::Refuses, QueueMode::LosesReplies] {
+        story.queue.mode.set(mode);
         send(&body("i-1", "PAID")).await;
     }
-    story.inbox.mood.is(InboxMood::Down);
-    story.queue.mood.is(QueueMood::Refuses);
+    story.inbox.mode.set(InboxMode::Down);
+    story.queue.mode.set(QueueMode::Refuses);
     send(&body("i-1", "PAID")).await;
-    story.inbox.mood.is_well();
-    story.queue.mood.is_well();
+    story.inbox.mode.reset();
+    story.queue.mode.reset();
     story.post("x".repeat(2_000_000)).await;
-    // Understood, repeated, old, unknown, contradicting.
+    // Applied, duplicate, stale, and with an unknown status.
     for status in ["PENDING", "PAID", "PAID", "PENDING", "canary-unknown-status"] {
         send(&body("i-2", status)).await;
     }
     send(r#"{"event":"Canary-Name with spaces","data":{"name":"Canary-Name"}}"#).await;
-    // In ids and names.
+    // Secrets in ids and names.
     let odd = ["canary@example.com", "4000000000001091", "xnd_development_canary", CANARIES[11], LOCAL_TOKEN];
     for odd in odd {
         for id in [odd.to_owned(), format!("order/{odd}")] {
-            story.send(Posting::of(body("i-5", "PAID")).with("webhook-id", &id)).await;
+            story.send(WebhookRequest::of(body("i-5", "PAID")).with("webhook-id", &id)).await;
         }
-        for failing in [LedgerMood::Well, LedgerMood::Down] {
-            story.ledger.mood.is(failing);
+        for failing in [LedgerMode::Working, LedgerMode::Down] {
+            story.ledger.mode.set(failing);
             if odd != LOCAL_TOKEN {
                 send(&body(odd, "PAID")).await;
                 send(&format!(r#"{{"event":"{odd}","data":{{"id":"{odd}"}}}}"#)).await;
             }
         }
-        story.ledger.mood.is_well();
+        story.ledger.mode.reset();
     }
-    // Not readable.
+    // Unreadable.
     send("Canary-Name").await;
     send(r#"["Canary-Name"]"#).await;
     story.queue.put(r#"{"v":9,"name":"Canary-Name"}"#);
     story.queue.put("Canary-Name");
-    // Trouble of every kind.
-    for mood in [LedgerMood::Down, LedgerMood::Refuses("i-3"), LedgerMood::PanicsOn("i-3"), LedgerMood::CannotClear] {
-        story.ledger.mood.is(mood);
+    // Every fault.
+    for mode in [LedgerMode::Down, LedgerMode::Refuses("i-3"), LedgerMode::PanicsOn("i-3"), LedgerMode::CannotClear] {
+        story.ledger.mode.set(mode);
         send(&body("i-3", "PAID")).await;
-        story.ledger.mood.is_well();
+        story.ledger.mode.reset();
     }
-    for mood in [BusMood::Down, BusMood::PanicsOn("Canary")] {
-        story.bus.mood.is(mood);
+    for mode in [BusMode::Down, BusMode::PanicsOn("Canary")] {
+        story.bus.mode.set(mode);
         send(&body("i-4", "PAID")).await;
-        story.bus.mood.is_well();
+        story.bus.mode.reset();
     }
-    story.source.mood.is(SourceMood::CannotPark);
+    story.source.mode.set(SourceMode::CannotPark);
     send("Canary-Name").await;
-    story.source.mood.is_well();
+    story.source.mode.reset();
     story.drain().await;
     for (_, body) in fixture::webhooks() {
         send(&body).await;
@@ -171,9 +169,9 @@ async fn everything(story: &Story) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_line_holds_a_token_a_body_or_anything_personal() {
+async fn no_log_line_contains_a_token_a_body_or_personal_data() {
     let (captured, _guard) = Captured::start();
-    everything(&Story::new()).await;
+    cause_every_outcome(&Story::new()).await;
     let text = captured.text();
     let digest = Digest::of(LOCAL_TOKEN.as_bytes()).to_string();
     for secret in CANARIES.into_iter().chain([LOCAL_TOKEN, &digest]) {
@@ -192,13 +190,12 @@ async fn no_line_holds_a_token_a_body_or_anything_personal() {
         "retry",
         "not_parked",
     ] {
-        assert!(text.contains(&format!(r#""outcome":"{outcome}""#)), "the story never came to {outcome}");
+        assert!(text.contains(&format!(r#""outcome":"{outcome}""#)), "no line has the outcome {outcome}");
     }
 }
 
-/// The values in the bundled bodies that belong to people.
 #[tokio::test(start_paused = true)]
-async fn no_line_holds_a_name_an_address_or_an_account_number_of_a_bundled_body() {
+async fn no_log_line_contains_personal_data_of_a_bundled_body() {
     let (captured, _guard) = Captured::start();
     let personal =
         ["name", "email", "mobile", "phone", "account_number", "card_number", "address", "description", "payer"];
@@ -216,7 +213,7 @@ async fn no_line_holds_a_name_an_address_or_an_account_number_of_a_bundled_body(
     }
 }
 
-/// Whether a text holds a word or words, and not only as a part of a longer one: ids hold any digits.
+/// Whether a text contains words as whole words. Ids may contain any digits.
 fn mentions(text: &str, words: &str) -> bool {
     text.match_indices(words).any(|(start, found)| {
         let before = text[..start].chars().next_back();
@@ -225,12 +222,12 @@ fn mentions(text: &str, words: &str) -> bool {
     })
 }
 
-/// Short texts are codes, and words in lower case are Xendit's own: they would be found in any line.
+/// Whether a text may be personal data. Short texts are codes, and lower-case words are Xendit's: both occur in any log.
 fn is_personal(text: &str) -> bool {
     text.len() > 5 && !text.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'.'))
 }
 
-/// The texts under keys that contain one of some words.
+/// Collects the texts under keys that contain one of these words.
 fn collect(value: &Value, key: &str, words: &[&str], found: &mut Vec<String>) {
     match value {
         Value::Object(object) => object.iter().for_each(|(key, value)| collect(value, key, words, found)),
@@ -242,29 +239,29 @@ fn collect(value: &Value, key: &str, words: &[&str], found: &mut Vec<String>) {
     }
 }
 
-/// A body as it comes to the processor.
+/// A body in a sealed envelope.
 fn sealed(body: &str) -> String {
     Envelope { delivery: fixture::delivery(), body: body.as_bytes().to_vec() }.seal()
 }
 
-/// All of a webhook that could be printed by mistake.
-fn everything_secret() -> String {
+/// All secrets in one text.
+fn all_secrets() -> String {
     format!("{} {LOCAL_TOKEN}", CANARIES.join(" "))
 }
 
-/// The test below runs this in a process of its own, because a panic hook is a process's, and so is where it logs.
+/// The test below runs this in its own process, because the panic hook and the log writer are global.
 #[tokio::test]
-#[ignore = "another test starts it"]
-async fn a_process_with_trouble_at_aws_that_panics() {
+#[ignore = "the test below runs it"]
+async fn a_process_that_panics_and_gets_aws_errors() {
     runtime::logs::init().unwrap();
-    let said = json!({ "__type": "Canary", "message": everything_secret() }).to_string();
-    for reply in [Reply::With(400, said), Reply::With(500, everything_secret()), Reply::Reset] {
+    let error = json!({ "__type": "Canary", "message": all_secrets() }).to_string();
+    for reply in [Reply::With(400, error), Reply::With(500, all_secrets()), Reply::Reset] {
         let stub = Stub::start(vec![reply]).await;
         let limits = CallLimits { attempt: Duration::from_secs(1), total: Duration::from_secs(1), attempts: 1 };
         let aws = config(&stub.endpoint, limits).await;
         let (sqs, s3) = (aws_sdk_sqs::Client::new(&aws), aws_sdk_s3::Client::new(&aws));
         let receiver = Receiver {
-            tokens: format!("local={}", Digest::of(LOCAL_TOKEN.as_bytes())).parse().unwrap(),
+            tokens: LOCAL_TOKENS.parse().unwrap(),
             queue: receiver::queue::SqsQueue::new(sqs.clone(), stub.endpoint.clone()),
             inbox: receiver::inbox::S3Inbox::new(&aws, limits, "inbox").unwrap(),
             environment: Environment::Test,
@@ -280,25 +277,23 @@ async fn a_process_with_trouble_at_aws_that_panics() {
             bus: EventBridge::new(aws_sdk_eventbridge::Client::new(&aws), "bus".to_owned()),
             source: SqsSource::new(sqs, stub.endpoint.clone(), stub.endpoint.clone()),
             environment: Environment::Test,
-            token_accounts: BTreeMap::new(),
+            token_accounts: TokenAccounts::default(),
             clock: Timestamp::now,
         };
         let records =
-            [sealed(&body("i-1", "PAID")), everything_secret()].map(|body| json!({ "messageId": "m-1", "body": body }));
+            [sealed(&body("i-1", "PAID")), all_secrets()].map(|body| json!({ "messageId": "m-1", "body": body }));
         let batch: processor::message::Batch = serde_json::from_value(json!({ "Records": records })).unwrap();
         let deadline = Timestamp::now() + SignedDuration::from_secs(30);
         assert_eq!(processor.process(batch, deadline).await.unwrap().failures().count(), 2);
     }
-    let _ = tokio::spawn(async { panic!("{}", everything_secret()) }).await;
-    let _ =
-        tokio::spawn(async { everything_secret().parse::<Environment>().map_err(|_| everything_secret()).unwrap() })
-            .await;
+    let _ = tokio::spawn(async { panic!("{}", all_secrets()) }).await;
+    let _ = tokio::spawn(async { all_secrets().parse::<Environment>().map_err(|_| all_secrets()).unwrap() }).await;
 }
 
 #[test]
-fn neither_a_panic_nor_trouble_at_aws_prints_anything_of_a_webhook() {
+fn panics_and_aws_errors_print_nothing_of_a_webhook() {
     let mut process = Command::new(env::current_exe().unwrap());
-    process.args(["--exact", "a_process_with_trouble_at_aws_that_panics", "--ignored", "--nocapture"]);
+    process.args(["--exact", "a_process_that_panics_and_gets_aws_errors", "--ignored", "--nocapture"]);
     let output = process.env("LOG_LEVEL", "trace").env("RUST_BACKTRACE", "full").output().unwrap();
     let written = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{written}");
@@ -307,15 +302,15 @@ fn neither_a_panic_nor_trouble_at_aws_prints_anything_of_a_webhook() {
     }
     assert_eq!(written.matches("a bug in this program: it panicked").count(), 2, "{written}");
     for outcome in ["not_stored", "retry", "not_parked"] {
-        assert!(written.contains(&format!(r#""outcome":"{outcome}""#)), "it never came to {outcome}: {written}");
+        assert!(written.contains(&format!(r#""outcome":"{outcome}""#)), "no line has the outcome {outcome}: {written}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_webhook_is_one_line_in_each_function_and_both_name_the_delivery() {
+async fn each_function_logs_one_line_per_webhook_with_the_delivery_id() {
     let (captured, _guard) = Captured::start();
     let story = Story::new();
-    let answer = story.send(Posting::of(body("i-1", "PAID")).with("webhook-id", "wh-1")).await;
+    let answer = story.send(WebhookRequest::of(body("i-1", "PAID")).with("webhook-id", "wh-1")).await;
     story.drain().await;
     let answer: Value = serde_json::from_str(answer.body()).unwrap();
     let lines = captured.lines();
@@ -330,27 +325,27 @@ async fn each_webhook_is_one_line_in_each_function_and_both_name_the_delivery() 
 async fn a_refusal_is_logged_with_its_reason() {
     let (captured, _guard) = Captured::start();
     let story = Story::new();
-    story.send(Posting::of("{}").without(TOKEN_HEADER)).await;
-    story.send(Posting::of("{}").with(TOKEN_HEADER, LOCAL_TOKEN)).await;
+    story.send(WebhookRequest::of("{}").without(TOKEN_HEADER)).await;
+    story.send(WebhookRequest::of("{}").with(TOKEN_HEADER, LOCAL_TOKEN)).await;
     let reasons: Vec<_> = captured.lines().iter().map(|line| line["fields"]["reason"].clone()).collect();
     assert_eq!(reasons, ["no token", "more than one token"]);
 }
 
-/// The alarms count outcomes: one's own write must not pass for a duplicate because its answer was lost.
+/// The alarms count outcomes. A write must not be logged as a duplicate because its reply was lost.
 #[tokio::test(start_paused = true)]
-async fn a_write_whose_answer_was_lost_is_logged_as_applied() {
+async fn a_write_with_a_lost_reply_is_logged_as_applied() {
     let (captured, _guard) = Captured::start();
     let story = Story::new();
-    story.ledger.mood.is(LedgerMood::LosesReplies);
+    story.ledger.mode.set(LedgerMode::LosesReplies);
     story.post(body("i-1", "PAID")).await;
     story.pump().await;
     let line = captured.lines().pop().unwrap();
     assert_eq!((&line["fields"]["outcome"], &line["fields"]["events"]), (&"applied".into(), &1.into()));
 }
 
-/// The alarm on what is new counts the lines that have one of these keys.
+/// An alarm counts the lines with one of these keys.
 #[tokio::test(start_paused = true)]
-async fn only_a_webhook_with_something_new_in_it_is_logged_as_unknown_or_as_drift() {
+async fn only_unexpected_content_is_logged_as_unknown_or_drift() {
     let usual = r#"{"id":"i","user_id":"a","external_id":"o","merchant_name":"M","status":"PAID","amount":1000,
         "currency":"IDR"}"#;
     for (body, unknown, drift) in [

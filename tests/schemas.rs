@@ -1,9 +1,9 @@
-//! The schemas in `docs/schemas/`: that they are what the types say, that what is published keeps them, and that they
-//! change only as their readers were promised.
+//! Schemas: the files in `docs/schemas/` match the types, published events match the schemas, and the schemas only change
+//! compatibly.
 //!
-//! `make docs` writes them, by running this with `WRITE_SCHEMAS` set.
+//! `make docs` writes the files by running this test with `WRITE_DOCS` set.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a surprise has to end the test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: an unexpected value must fail the test")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,15 +25,15 @@ use tests::{
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// The schema of every detail. The other files add what is certain for one type.
+/// The schema of every detail. The other files narrow it down for one type.
 const DETAIL: &str = "detail.json";
 
-/// The folder of the version that is published.
+/// The folder of the current version.
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/schemas/v{SCHEMA_VERSION}"))
 }
 
-/// The committed schemas by their files' names.
+/// The committed schemas by file name.
 fn committed() -> BTreeMap<String, Value> {
     let Ok(entries) = fs::read_dir(folder()) else { return BTreeMap::new() };
     let read = |path: PathBuf| {
@@ -43,14 +43,14 @@ fn committed() -> BTreeMap<String, Value> {
     entries.map(|entry| read(entry.unwrap().path())).collect()
 }
 
-/// The schemas as the types have them, with what the pipeline publishes as examples.
+/// The schemas of the types, with published events as examples.
 async fn schemas() -> BTreeMap<String, Value> {
     let examples = examples().await;
-    let of_type = |(name, certain): (String, Value)| {
+    let of_type = |(name, constraints): (String, Value)| {
         let mut schema = json!({
             "$schema": DRAFT,
             "title": name,
-            "allOf": [{ "$ref": DETAIL }, certain],
+            "allOf": [{ "$ref": DETAIL }, constraints],
         });
         if let Some(example) = examples.get(&name) {
             schema["examples"] = json!([example]);
@@ -61,7 +61,7 @@ async fn schemas() -> BTreeMap<String, Value> {
     types().into_iter().map(of_type).chain([detail]).collect()
 }
 
-/// Every type of domain event, with what is certain of its detail.
+/// Every type of domain event, with the constraints on its detail.
 fn types() -> BTreeMap<String, Value> {
     let at = |kind: &str, phase: &str| json!({ "properties": { "phase": { "const": phase }, "subject": { "properties": { "kind": { "const": kind } } } } });
     let stages: BTreeSet<Stage> = catalogue().flat_map(|entry| entry.stages).collect();
@@ -75,8 +75,8 @@ fn types() -> BTreeMap<String, Value> {
     types
 }
 
-/// What is published about bodies that come one after the other.
-async fn told(bodies: &[impl AsRef<str>]) -> Vec<Published> {
+/// The events that a sequence of bodies publishes.
+async fn publish(bodies: &[impl AsRef<str>]) -> Vec<Published> {
     let story = Story::new();
     for body in bodies {
         story.post(body.as_ref()).await;
@@ -85,23 +85,22 @@ async fn told(bodies: &[impl AsRef<str>]) -> Vec<Published> {
     story.published()
 }
 
-/// What is published about each bundled body on its own, by the body's name; about one that contradicts another; and
-/// about one that is not known.
+/// The events of each bundled body alone, with the body's name, of a conflict, and of an unknown webhook.
 async fn published() -> Vec<(String, Published)> {
     let mut published = Vec::new();
     for (name, body) in fixture::webhooks() {
-        published.extend(told(&[&body]).await.into_iter().map(|event| (name.clone(), event)));
+        published.extend(publish(&[&body]).await.into_iter().map(|event| (name.clone(), event)));
     }
     let paid = fixture::webhook("ewallet.capture");
     let other = paid.replace("\"capture_amount\": 20000", "\"capture_amount\": 19999");
     assert_ne!(paid, other);
     for bodies in [vec![paid, other], vec![r#"{"event":"gift_card.redeemed","data":{"id":"gc-1"}}"#.to_owned()]] {
-        published.extend(told(&bodies).await.into_iter().map(|event| (String::new(), event)));
+        published.extend(publish(&bodies).await.into_iter().map(|event| (String::new(), event)));
     }
     published
 }
 
-/// One event of each type that the bodies lead to: that of the body of the same name, if there is one.
+/// One event of each published type. The body of the same name is preferred.
 async fn examples() -> BTreeMap<String, Value> {
     let mut published = published().await;
     published.sort_by_key(|(body, event)| *body != event.detail_type);
@@ -117,12 +116,12 @@ fn text(schema: &Value) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_schemas_are_what_the_types_say() {
+async fn the_schemas_are_up_to_date() {
     let (committed, schemas) = (committed(), schemas().await);
-    if env::var_os("WRITE_SCHEMAS").is_some() {
+    if env::var_os("WRITE_DOCS").is_some() {
         for (name, old) in &committed {
             let kept = schemas.get(name).is_some_and(|new| only_gains(old, new));
-            assert!(kept, "{name} takes something from its readers: that needs another SCHEMA_VERSION");
+            assert!(kept, "{name} breaks its readers, which needs a new SCHEMA_VERSION");
         }
         fs::create_dir_all(folder()).unwrap();
         for (name, schema) in &schemas {
@@ -134,18 +133,15 @@ async fn the_schemas_are_what_the_types_say() {
     assert_eq!(names(&committed), names(&schemas), "run `make docs`");
     for (name, schema) in &schemas {
         let written = fs::read_to_string(folder().join(name)).unwrap();
-        assert!(
-            written == text(schema),
-            "docs/schemas/v{SCHEMA_VERSION}/{name} is not what the code says; run `make docs`"
-        );
+        assert!(written == text(schema), "docs/schemas/v{SCHEMA_VERSION}/{name} is out of date; run `make docs`");
     }
 }
 
-/// Whether every event that keeps the new schema keeps the old one, and the other way round: a schema may get
-/// properties that need not be there, and definitions. What is written for people may change.
+/// Whether a new schema is compatible with the old one: it may gain optional properties and definitions, and change its
+/// documentation.
 fn only_gains(old: &Value, new: &Value) -> bool {
     let (Value::Object(old), Value::Object(new)) = (old, new) else { return old == new };
-    let keys: BTreeSet<_> = old.keys().chain(new.keys()).filter(|key| !FOR_PEOPLE.contains(&key.as_str())).collect();
+    let keys: BTreeSet<_> = old.keys().chain(new.keys()).filter(|key| !DOCUMENTATION.contains(&key.as_str())).collect();
     keys.into_iter().all(|key| match (old.get(key), new.get(key)) {
         (Some(Value::Object(old)), Some(Value::Object(new))) if key == "properties" || key == "$defs" => {
             old.iter().all(|(name, old)| new.get(name).is_some_and(|new| only_gains(old, new)))
@@ -156,7 +152,8 @@ fn only_gains(old: &Value, new: &Value) -> bool {
     })
 }
 
-const FOR_PEOPLE: [&str; 3] = ["title", "description", "examples"];
+/// The keys of a schema's documentation.
+const DOCUMENTATION: [&str; 3] = ["title", "description", "examples"];
 
 #[test]
 fn a_schema_may_gain_an_optional_property_and_nothing_else() {
@@ -177,7 +174,7 @@ fn a_schema_may_gain_an_optional_property_and_nothing_else() {
     assert!(!changed(|new| new["$defs"]["Money"]["additionalProperties"] = json!(false)));
 }
 
-/// The committed schemas, ready to be asked.
+/// The committed schemas as validators.
 struct Committed {
     registry: Registry<'static>,
 }
@@ -195,28 +192,28 @@ impl Committed {
         options.with_base_uri("json-schema:///type.json").should_validate_formats(true).build(schema).unwrap()
     }
 
-    fn complaints(&self, detail_type: &str, detail: &Value) -> Vec<String> {
+    fn errors(&self, detail_type: &str, detail: &Value) -> Vec<String> {
         self.of(detail_type).iter_errors(detail).map(|error| format!("{}: {error}", error.instance_path())).collect()
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_event_that_is_published_keeps_the_schema_of_its_type() {
+async fn every_published_event_matches_its_schema() {
     let schemas = Committed::read();
     let bodies: Vec<_> = fixture::webhooks().into_iter().map(|(_, body)| body).collect();
-    // All in one ledger as well: what comes second has a phase before.
-    let together = told(&bodies).await.into_iter().map(|event| ("together".to_owned(), event));
+    // Also all in one ledger, so that some events have a previous phase.
+    let together = publish(&bodies).await.into_iter().map(|event| ("together".to_owned(), event));
     for (body, event) in published().await.into_iter().chain(together) {
-        let complaints = schemas.complaints(&event.detail_type, &event.detail);
-        assert!(complaints.is_empty(), "{} of {body}: {complaints:?}", event.detail_type);
+        let errors = schemas.errors(&event.detail_type, &event.detail);
+        assert!(errors.is_empty(), "{} of {body}: {errors:?}", event.detail_type);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_detail_that_is_not_as_promised_is_found_out() {
+async fn an_invalid_detail_does_not_match_its_schema() {
     let schemas = Committed::read();
     let detail = examples().await.remove("invoice.paid").unwrap();
-    assert!(schemas.complaints("invoice.paid", &detail).is_empty());
+    assert!(schemas.errors("invoice.paid", &detail).is_empty());
     for (path, wrong) in [
         ("/schema_version", json!(SCHEMA_VERSION + 1)),
         ("/environment", json!("production")),
@@ -231,11 +228,11 @@ async fn a_detail_that_is_not_as_promised_is_found_out() {
     ] {
         let mut detail = detail.clone();
         *detail.pointer_mut(path).unwrap() = wrong.clone();
-        assert!(!schemas.complaints("invoice.paid", &detail).is_empty(), "{path} {wrong}");
+        assert!(!schemas.errors("invoice.paid", &detail).is_empty(), "{path} {wrong}");
     }
     for key in detail.as_object().unwrap().keys() {
         let mut detail = detail.clone();
         detail.as_object_mut().unwrap().remove(key);
-        assert!(!schemas.complaints("invoice.paid", &detail).is_empty(), "without {key}");
+        assert!(!schemas.errors("invoice.paid", &detail).is_empty(), "without {key}");
     }
 }

@@ -1,6 +1,6 @@
-//! The real binaries: what they refuse to start with, and one event through each, from Lambda's runtime API to AWS.
+//! Startup: the real binaries refuse bad settings, and handle one event from Lambda's runtime API to AWS.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a surprise has to end the test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: an unexpected value must fail the test")]
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement
 use runtime::aws::CallLimits;
 use serde_json::Value;
 use tests::{
-    fixture::{self, LOCAL_TOKEN},
-    process::{Function, TOKENS, lambda},
+    fixture::{self, LOCAL_TOKEN, LOCAL_TOKENS},
+    process::{Function, lambda},
     runtime_api::{Answer, RuntimeApi},
     server::{Moto, config},
     stub::{Reply, Stub},
@@ -17,9 +17,9 @@ use tests::{
 
 const LIMITS: CallLimits = CallLimits { attempt: Duration::from_secs(5), total: Duration::from_secs(10), attempts: 1 };
 
-/// The one line of a function that does not start.
+/// Asserts that a function does not start, and returns the reason in its only log line.
 fn refusal(name: &str, variables: &[(&str, &str)]) -> String {
-    let (status, written) = Function::start(name, variables).end(Duration::from_secs(5));
+    let (status, written) = Function::start(name, variables).wait(Duration::from_secs(5));
     assert!(!status.success(), "{written}");
     let lines: Vec<&str> = written.lines().collect();
     assert_eq!(lines.len(), 1, "{written}");
@@ -28,7 +28,7 @@ fn refusal(name: &str, variables: &[(&str, &str)]) -> String {
     line["reason"].as_str().unwrap().to_owned()
 }
 
-/// What a function is given, but for one variable.
+/// A function's variables without one of them.
 fn without<'a>(variables: &[(&'a str, &'a str)], name: &str) -> Vec<(&'a str, &'a str)> {
     let rest: Vec<_> = variables.iter().copied().filter(|(other, _)| *other != name).collect();
     assert_eq!(rest.len() + 1, variables.len(), "{name}");
@@ -36,7 +36,7 @@ fn without<'a>(variables: &[(&'a str, &'a str)], name: &str) -> Vec<(&'a str, &'
 }
 
 const RECEIVER: [(&str, &str); 5] = [
-    ("CALLBACK_TOKENS", TOKENS),
+    ("CALLBACK_TOKENS", LOCAL_TOKENS),
     ("QUEUE_URL", "http://q"),
     ("INBOX_BUCKET", "inbox"),
     ("ENVIRONMENT", "test"),
@@ -54,7 +54,7 @@ const PROCESSOR: [(&str, &str); 7] = [
 ];
 
 #[test]
-fn a_function_does_not_start_without_a_setting_and_names_it() {
+fn a_function_without_a_setting_does_not_start_and_names_it() {
     for (function, variables) in [("receiver", &RECEIVER[..]), ("processor", &PROCESSOR)] {
         for (name, _) in variables {
             let reason = refusal(function, &without(variables, name));
@@ -67,23 +67,29 @@ fn a_function_does_not_start_without_a_setting_and_names_it() {
 }
 
 #[test]
-fn a_receiver_does_not_start_with_tokens_that_are_none_and_never_prints_them() {
-    for wrong in [LOCAL_TOKEN, "live=", "live", "live=0123", &TOKENS[..TOKENS.len() - 1], &format!("{TOKENS},{TOKENS}")]
-    {
+fn a_receiver_with_malformed_tokens_does_not_start_and_never_prints_them() {
+    for wrong in [
+        LOCAL_TOKEN,
+        "live=",
+        "live",
+        "live=0123",
+        &LOCAL_TOKENS[..LOCAL_TOKENS.len() - 1],
+        &format!("{LOCAL_TOKENS},{LOCAL_TOKENS}"),
+    ] {
         let mut variables = without(&RECEIVER, "CALLBACK_TOKENS");
         variables.push(("CALLBACK_TOKENS", wrong));
         let reason = refusal("receiver", &variables);
         assert!(reason.starts_with("CALLBACK_TOKENS is wrong ("), "{reason}");
         assert!(reason.contains("label=digest pairs separated by commas"), "{reason}");
-        // The hint says `live=` itself.
+        // The hint itself contains `live=`.
         assert!(wrong.len() < 6 || !reason.contains(wrong), "{reason}");
     }
 }
 
 #[test]
-fn a_receiver_does_not_start_with_the_digest_of_an_empty_token() {
+fn a_receiver_with_the_digest_of_an_empty_token_does_not_start() {
     let empty = "live=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-    for tokens in [empty.to_owned(), format!("{TOKENS},{empty}")] {
+    for tokens in [empty.to_owned(), format!("{LOCAL_TOKENS},{empty}")] {
         let mut variables = without(&RECEIVER, "CALLBACK_TOKENS");
         variables.push(("CALLBACK_TOKENS", &tokens));
         let reason = refusal("receiver", &variables);
@@ -92,7 +98,7 @@ fn a_receiver_does_not_start_with_the_digest_of_an_empty_token() {
 }
 
 #[test]
-fn a_processor_does_not_start_with_accounts_that_belong_to_no_token() {
+fn a_processor_with_malformed_token_accounts_does_not_start() {
     let mut variables = PROCESSOR.to_vec();
     variables.push(("TOKEN_ACCOUNTS", "local"));
     let reason = refusal("processor", &variables);
@@ -100,7 +106,7 @@ fn a_processor_does_not_start_with_accounts_that_belong_to_no_token() {
 }
 
 #[test]
-fn a_function_does_not_start_in_an_environment_or_at_a_level_that_is_none() {
+fn a_function_with_an_unknown_environment_or_log_level_does_not_start() {
     for (name, wrong, holds) in [("ENVIRONMENT", "production", "`test` or `live`"), ("LOG_LEVEL", "loud", "`trace`")] {
         for (function, variables) in [("receiver", &RECEIVER[..]), ("processor", &PROCESSOR)] {
             let mut variables = without(variables, name);
@@ -111,10 +117,10 @@ fn a_function_does_not_start_in_an_environment_or_at_a_level_that_is_none() {
     }
 }
 
-/// Nothing of the webhook, the token or the credentials, even at the most talkative level.
-fn assert_discreet(written: &str) {
+/// Asserts that the log has nothing of the webhook, the token or the credentials, even at level `trace`.
+fn assert_no_secrets(written: &str) {
     for secret in
-        [LOCAL_TOKEN, &TOKENS[6..], "canary-secret-key", "Air Conditioner", "Your Business Name", "merchant_name"]
+        [LOCAL_TOKEN, &LOCAL_TOKENS[6..], "canary-secret-key", "Air Conditioner", "Your Business Name", "merchant_name"]
     {
         assert!(!written.contains(secret), "{secret} is in {written}");
     }
@@ -127,10 +133,10 @@ async fn the_receiver_stores_a_webhook_and_answers_the_runtime() {
     let url = sqs.create_queue().queue_name("started-receiver").send().await.unwrap().queue_url.unwrap();
     let mut runtime = RuntimeApi::start(fixture::event("api-token-right.json")).await;
     let mut variables = lambda(&runtime.address, &moto.endpoint);
-    variables.extend([("CALLBACK_TOKENS", TOKENS), ("QUEUE_URL", &url), ("INBOX_BUCKET", "inbox")]);
+    variables.extend([("CALLBACK_TOKENS", LOCAL_TOKENS), ("QUEUE_URL", &url), ("INBOX_BUCKET", "inbox")]);
     let mut function = Function::start("receiver", &variables);
     let Answer { to, body: answer, .. } = runtime.answer().await;
-    let written = function.written();
+    let written = function.kill();
     assert_eq!(to, "response", "{answer} {written}");
     let answer: Value = serde_json::from_str(&answer).unwrap();
     assert_eq!(answer["statusCode"], 200);
@@ -138,12 +144,12 @@ async fn the_receiver_stores_a_webhook_and_answers_the_runtime() {
     let messages = sqs.receive_message().queue_url(&url).send().await.unwrap().messages.unwrap();
     assert!(messages[0].body.as_ref().unwrap().contains("Air Conditioner"));
     assert!(written.contains(r#""outcome":"stored""#), "{written}");
-    assert_discreet(&written);
+    assert_no_secrets(&written);
 }
 
-/// What a stranger may send to the public URL.
+/// Anyone can send these to the public URL.
 #[tokio::test]
-async fn hostile_headers_without_a_token_get_an_answer_and_never_a_panic() {
+async fn hostile_headers_without_a_token_get_a_401_and_cause_no_panic() {
     let stub = Stub::start(vec![Reply::With(500, String::new())]).await;
     for headers in [
         r#"{"x-forwarded-proto":"https, https"}"#,
@@ -160,10 +166,10 @@ async fn hostile_headers_without_a_token_get_an_answer_and_never_a_panic() {
         );
         let mut runtime = RuntimeApi::start(event).await;
         let mut variables = lambda(&runtime.address, &stub.endpoint);
-        variables.extend([("CALLBACK_TOKENS", TOKENS), ("QUEUE_URL", &stub.endpoint), ("INBOX_BUCKET", "inbox")]);
+        variables.extend([("CALLBACK_TOKENS", LOCAL_TOKENS), ("QUEUE_URL", &stub.endpoint), ("INBOX_BUCKET", "inbox")]);
         let mut function = Function::start("receiver", &variables);
         let Answer { to, body: answer, .. } = runtime.answer().await;
-        let written = function.written();
+        let written = function.kill();
         let answer: Value = serde_json::from_str(&answer).unwrap();
         assert_eq!((to.as_str(), &answer["statusCode"]), ("response", &401.into()), "{headers}: {answer} {written}");
         assert!(!written.contains("panicked") && written.contains(r#""reason":"no token""#), "{headers}: {written}");
@@ -200,17 +206,17 @@ async fn the_processor_applies_a_batch_and_answers_the_runtime() {
     ]);
     let mut function = Function::start("processor", &variables);
     let Answer { to, body: answer, .. } = runtime.answer().await;
-    let written = function.written();
+    let written = function.kill();
     assert_eq!((to.as_str(), answer.as_str()), ("response", r#"{"batchItemFailures":[]}"#), "{written}");
     assert_eq!(dynamo.scan().table_name("started-processor").send().await.unwrap().items().len(), 2);
     let parked = sqs.receive_message().queue_url(&url).send().await.unwrap().messages.unwrap();
     assert_eq!(parked[0].body.as_deref(), Some("this is no envelope"));
     assert!(written.contains(r#""outcome":"applied""#), "{written}");
-    assert_discreet(&written);
+    assert_no_secrets(&written);
 }
 
 #[tokio::test]
-async fn a_batch_that_no_answer_can_name_is_an_error_and_not_a_success() {
+async fn a_batch_without_message_ids_is_an_error() {
     let stub = Stub::start(vec![Reply::With(500, String::new())]).await;
     for event in [r#"{"Records":[{"body":"x"}]}"#, "{}", r#"{"version":"2.0"}"#] {
         let mut runtime = RuntimeApi::start(event.to_owned()).await;
@@ -228,21 +234,21 @@ async fn a_batch_that_no_answer_can_name_is_an_error_and_not_a_success() {
     }
 }
 
-/// It must not try again and again either: each try would be billed, and none could help.
+/// It must not retry endlessly: that would be billed, and cannot help.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_function_whose_runtime_api_is_gone_ends() {
+async fn a_function_exits_when_its_runtime_api_is_gone() {
     for (function, settings) in [("receiver", &RECEIVER[..]), ("processor", &PROCESSOR)] {
         for reply in [Reply::Reset, Reply::With(500, String::new()), Reply::Once(503, String::new())] {
             let stub = Stub::start(vec![reply.clone()]).await;
             let mut variables = lambda(stub.endpoint.strip_prefix("http://").unwrap(), "http://127.0.0.1:9");
             variables.extend(settings);
-            let (status, written) = Function::start(function, &variables).end(Duration::from_secs(10));
+            let (status, written) = Function::start(function, &variables).wait(Duration::from_secs(10));
             assert!(!status.success(), "{function}, {reply:?}: {written}");
-            assert!(stub.connections() < 10, "{function}, {reply:?}: {} tries", stub.connections());
+            assert!(stub.connections() < 10, "{function}, {reply:?}: {} attempts", stub.connections());
         }
         let mut variables = lambda("127.0.0.1:9", "http://127.0.0.1:9");
         variables.extend(settings);
-        let (status, written) = Function::start(function, &variables).end(Duration::from_secs(10));
+        let (status, written) = Function::start(function, &variables).wait(Duration::from_secs(10));
         assert!(!status.success(), "{function}: {written}");
     }
 }

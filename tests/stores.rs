@@ -1,11 +1,9 @@
-//! Stores: the receiver's real binary before stores that fail in every way, and how bodies of every size come through it
-//! to the processor's.
+//! Stores: the real receiver with stores that fail in every way, and bodies of any size through both real binaries.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a surprise has to end the test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: an unexpected value must fail the test")]
 
 use std::{collections::BTreeSet, time::Duration};
 
-use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use futures_util::future;
 use processor::inbox::{Inbox as _, Letter};
 use runtime::aws::CallLimits;
@@ -13,26 +11,26 @@ use serde_json::Value;
 use shared::envelope::Envelope;
 use tests::{
     cloud::Cloud,
-    fixture::{LOCAL_TOKEN, api_event},
-    process::{Function, TOKENS, lambda},
+    fixture::{LOCAL_TOKEN, LOCAL_TOKENS, api_event},
+    process::{Function, lambda},
     runtime_api::{Invocation, RuntimeApi},
-    server::{Moto, config},
+    server::{Moto, config, create_bucket, s3},
     stub::{Reply, Stub},
 };
 
 const LIMITS: CallLimits = CallLimits { attempt: Duration::from_secs(5), total: Duration::from_secs(10), attempts: 1 };
 
-/// What Xendit gets at the latest.
-const PROMPT: Duration = Duration::from_secs(6);
+/// The receiver's limit for an answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(6);
 
-/// A body full of what must not be logged.
+/// A body full of secrets.
 const BODY: &str = r#"{"event":"canary-event with spaces","name":"Canary Name","email":"canary@example.com",
     "card_number":"4000000000001091","address":"Jalan Canary 7","phone":"+628123456789"}"#;
 
 const CANARIES: [&str; 7] =
     ["canary-event", "Canary Name", "canary@example.com", "4000000000001091", "Jalan Canary", "+62812", LOCAL_TOKEN];
 
-/// One way in which the stores can be.
+/// How both stores behave, and the expected status.
 struct Case {
     name: &'static str,
     queue: Reply,
@@ -40,16 +38,16 @@ struct Case {
     status: u64,
 }
 
-/// One webhook through a receiver of its own. The status of its answer, and how long that took.
+/// Sends one webhook to a new receiver. Returns the status and the duration.
 async fn receive(id: &str, endpoint: &str, queue_url: &str) -> (u64, Duration) {
     let mut runtime = RuntimeApi::idle().await;
     let mut variables = lambda(&runtime.address, endpoint);
-    variables.extend([("CALLBACK_TOKENS", TOKENS), ("QUEUE_URL", queue_url), ("INBOX_BUCKET", "stores")]);
+    variables.extend([("CALLBACK_TOKENS", LOCAL_TOKENS), ("QUEUE_URL", queue_url), ("INBOX_BUCKET", "stores")]);
     let mut function = Function::start("receiver", &variables);
     let event = api_event(LOCAL_TOKEN, BODY.as_bytes());
-    runtime.hand_out(Invocation { id: id.to_owned(), event, limit: Duration::from_secs(10) });
+    runtime.send(Invocation { id: id.to_owned(), event, limit: Duration::from_secs(10) });
     let answer = runtime.answer().await;
-    let written = function.written();
+    let written = function.kill();
     for canary in CANARIES {
         assert!(!written.contains(canary), "{id}: {canary} is in {written}");
     }
@@ -59,35 +57,34 @@ async fn receive(id: &str, endpoint: &str, queue_url: &str) -> (u64, Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_the_stores_do_the_answer_is_prompt_and_200_only_with_a_stored_copy() {
+async fn the_receiver_answers_within_its_limit_and_200_only_with_a_stored_copy() {
     let moto = Moto::shared();
     let aws = config(&moto.endpoint, LIMITS).await;
     let sqs = aws_sdk_sqs::Client::new(&aws);
-    let s3 = aws_sdk_s3::Client::from_conf(aws_sdk_s3::config::Builder::from(&aws).force_path_style(true).build());
-    let here = CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::ApSoutheast1).build();
-    s3.create_bucket().bucket("stores").create_bucket_configuration(here).send().await.unwrap();
+    let s3 = s3(&aws);
+    create_bucket(&s3, "stores").await;
     let url = sqs.create_queue().queue_name("stores").send().await.unwrap().queue_url.unwrap();
 
-    let well = || Reply::Through(moto.endpoint.clone());
-    let lost = || Reply::Lost(moto.endpoint.clone());
+    let works = || Reply::Through(moto.endpoint.clone());
+    let loses = || Reply::Lost(moto.endpoint.clone());
     let throttled = || Reply::With(400, r#"{"__type":"com.amazonaws.sqs#RequestThrottled"}"#.to_owned());
     let denied = || Reply::With(403, "<Error><Code>AccessDenied</Code></Error>".to_owned());
     let broken = || Reply::With(503, String::new());
     let case = |name, queue, inbox, status| Case { name, queue, inbox, status };
     let cases = [
-        case("well", well(), well(), 200),
-        case("queue-well-inbox-silent", well(), Reply::Never, 200),
-        case("queue-resets", Reply::Reset, well(), 200),
-        case("queue-broken", broken(), well(), 200),
-        case("queue-throttled", throttled(), well(), 200),
-        case("queue-silent", Reply::Never, well(), 200),
-        case("queue-loses-answers", lost(), well(), 200),
+        case("both-work", works(), works(), 200),
+        case("queue-works-inbox-silent", works(), Reply::Never, 200),
+        case("queue-resets", Reply::Reset, works(), 200),
+        case("queue-broken", broken(), works(), 200),
+        case("queue-throttled", throttled(), works(), 200),
+        case("queue-silent", Reply::Never, works(), 200),
+        case("queue-loses-answers", loses(), works(), 200),
         case("queue-resets-inbox-broken", Reply::Reset, broken(), 503),
         case("queue-broken-inbox-silent", broken(), Reply::Never, 503),
         case("queue-throttled-inbox-denied", throttled(), denied(), 503),
         case("queue-silent-inbox-resets", Reply::Never, Reply::Reset, 503),
         case("queue-silent-inbox-silent", Reply::Never, Reply::Never, 503),
-        case("both-lose-answers", lost(), lost(), 503),
+        case("both-lose-answers", loses(), loses(), 503),
     ];
     let gone = format!("{}/123456789012/nowhere", moto.endpoint);
     let url = &url;
@@ -95,12 +92,12 @@ async fn whatever_the_stores_do_the_answer_is_prompt_and_200_only_with_a_stored_
         let stub = Stub::in_front_of(case.queue, case.inbox).await;
         (case.name, case.status, receive(case.name, &stub.endpoint, url).await)
     }));
-    let (mut answers, of_gone, of_nobody) = tokio::join!(
+    let (mut answers, of_gone, of_unreachable) = tokio::join!(
         through_stubs,
         receive("queue-gone", &moto.endpoint, &gone),
-        receive("nobody-there", "http://127.0.0.1:9", url)
+        receive("unreachable", "http://127.0.0.1:9", url)
     );
-    answers.extend([("queue-gone", 200, of_gone), ("nobody-there", 503, of_nobody)]);
+    answers.extend([("queue-gone", 200, of_gone), ("unreachable", 503, of_unreachable)]);
 
     let objects = s3.list_objects_v2().bucket("stores").send().await.unwrap().contents.unwrap();
     let mut stored: BTreeSet<String> =
@@ -112,12 +109,12 @@ async fn whatever_the_stores_do_the_answer_is_prompt_and_200_only_with_a_stored_
     }
     for (name, expected, (status, took)) in answers {
         assert_eq!(status, expected, "{name}");
-        assert!(took < PROMPT, "{name}: {took:?}");
-        assert!(status != 200 || stored.contains(name), "{name} was acknowledged, and is stored nowhere");
+        assert!(took < ANSWER_LIMIT, "{name}: {took:?}");
+        assert!(status != 200 || stored.contains(name), "{name} was acknowledged but not stored");
     }
 }
 
-/// A function that goes on running.
+/// A running function.
 struct Running {
     runtime: RuntimeApi,
     _function: Function,
@@ -127,31 +124,31 @@ impl Running {
     async fn start(name: &str, cloud: &Cloud) -> Self {
         let runtime = RuntimeApi::idle().await;
         let mut variables = cloud.variables();
-        // The last of a name counts.
+        // Later entries override earlier ones.
         variables.push(("AWS_LAMBDA_RUNTIME_API".to_owned(), runtime.address.clone()));
-        variables.push(("CALLBACK_TOKENS".to_owned(), TOKENS.to_owned()));
+        variables.push(("CALLBACK_TOKENS".to_owned(), LOCAL_TOKENS.to_owned()));
         let variables: Vec<_> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
         Self { _function: Function::start(name, &variables), runtime }
     }
 
     async fn invoke(&mut self, id: &str, event: String) -> String {
-        self.runtime.hand_out(Invocation { id: id.to_owned(), event, limit: Duration::from_secs(30) });
+        self.runtime.send(Invocation { id: id.to_owned(), event, limit: Duration::from_secs(30) });
         let answer = self.runtime.answer().await;
         assert_eq!(answer.to, "response", "{id}: {}", answer.body);
         answer.body
     }
 }
 
-/// The most that Lambda hands to a function.
+/// Lambda's limit for an event.
 const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
 
 #[tokio::test]
-async fn a_body_of_any_size_comes_through_both_binaries_byte_for_byte() {
+async fn bodies_of_any_size_pass_through_both_binaries_byte_for_byte() {
     const MIB: usize = 1024 * 1024;
     let cloud = Cloud::start(Duration::from_secs(30)).await;
     let (mut receiver, mut processor) =
         (Running::start("receiver", &cloud).await, Running::start("processor", &cloud).await);
-    // No JSON, so that they are parked as they came. Each has a size of its own to be known by.
+    // They are not JSON, so that they are parked unchanged. Their sizes tell them apart.
     let text = |bytes: usize| "\u{e9}x".repeat(bytes / 3 + 1).into_bytes()[..bytes / 3 * 3].to_vec();
     let binary = |bytes: usize| (0..=u8::MAX).cycle().take(bytes).collect::<Vec<_>>();
     let bodies = [
@@ -163,7 +160,7 @@ async fn a_body_of_any_size_comes_through_both_binaries_byte_for_byte() {
         binary(700_000),
         binary(MIB - 1),
         binary(MIB + 1),
-        // In base64 as large as the text.
+        // As base64, it is as large as the largest text.
         binary(4_400_000),
     ];
     for (n, body) in bodies.iter().enumerate() {
@@ -179,7 +176,7 @@ async fn a_body_of_any_size_comes_through_both_binaries_byte_for_byte() {
         cloud.delete("queue_url", messages.iter()).await;
     }
     let mut parked = Vec::new();
-    for letter in cloud.take_all("dlq_url").await {
+    for letter in cloud.drain("dlq_url").await {
         let sealed = match Letter::read(&letter).unwrap() {
             Letter::Claim(claim) => cloud.inbox().fetch(&claim).await.unwrap(),
             Letter::Envelope | Letter::Test => letter,
@@ -191,5 +188,5 @@ async fn a_body_of_any_size_comes_through_both_binaries_byte_for_byte() {
     sent.sort();
     let sizes = |bodies: &[Vec<u8>]| bodies.iter().map(Vec::len).collect::<Vec<_>>();
     assert_eq!(sizes(&parked), sizes(&sent));
-    assert!(parked == sent, "some bytes are others");
+    assert!(parked == sent, "some bytes changed");
 }

@@ -1,7 +1,7 @@
 """Checks template.yaml for what cfn-lint cannot know: the numbers, policies and names that keep webhooks safe.
 
-Run by `make check`. Each rule yields a sentence for everything that is wrong, with the reason why it matters. Each rule is
-also tested with templates that break it: a rule that accepts one of them is itself a failure.
+`make check` runs it. Each rule yields a sentence for each problem, with its consequence. Each rule is also run on broken
+copies of the template, and must reject every one of them.
 """
 
 import copy
@@ -13,11 +13,6 @@ from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
 
-class NoManagedPolicies:
-    def load(self):
-        return {}
-
-
 ROOT = Path(__file__).parent.parent
 
 
@@ -25,36 +20,50 @@ def source(path):
     return (ROOT / path).read_text(encoding="utf-8")
 
 
-def names_in_the_code():
-    """The environment variables in shared/src/stack.rs, by their Rust constants."""
+# --- What the code defines --------------------------------------------------------------------------------------------
+
+
+def defined_variables():
+    """The environment variables that shared/src/stack.rs defines, by their Rust constants."""
     (block,) = re.findall(r"^variables! \{$(.*?)^\}$", source("shared/src/stack.rs"), re.MULTILINE | re.DOTALL)
     return dict(re.findall(r'^\s*([A-Z_]+)\s+"([A-Z_]+)"', block, re.MULTILINE))
 
 
-def read_by(function):
+def variables_read_by(function):
     """The environment variables that a function reads."""
     settings = source(f"functions/{function}/src/config.rs") + source("functions/runtime/src/logs.rs")
-    names = names_in_the_code()
+    names = defined_variables()
     return {names[constant] for constant in re.findall(r"\b(?:required|optional)(?:::<[^(]*>)?\(([A-Z_]+)", settings)}
 
 
-def indexes_in_the_code():
-    """The names of the ledger's indexes in shared/src/stack.rs."""
+def defined_indexes():
+    """The names of the ledger's indexes that shared/src/stack.rs defines."""
     return set(re.findall(r'^pub const INDEX_\w+: &str = "([^"]+)";', source("shared/src/stack.rs"), re.MULTILINE))
 
 
-def outcomes(name):
-    """The words of an enum in shared/src/outcome.rs."""
+def logged_outcomes(enum):
+    """The log spellings of an enum in shared/src/outcome.rs."""
     blocks = re.findall(r"^outcomes! \{$(.*?)^\}$", source("shared/src/outcome.rs"), re.MULTILINE | re.DOTALL)
-    (block,) = [block for block in blocks if re.search(rf"^\s*{name} \{{$", block, re.MULTILINE)]
+    (block,) = [block for block in blocks if re.search(rf"^\s*{enum} \{{$", block, re.MULTILINE)]
     return set(re.findall(r'^\s*\w+ "(\w+)",$', block, re.MULTILINE))
 
 
-def translated(text):
-    """The plain CloudFormation that AWS gets, with the default of every parameter."""
+# --- What the template contains ---------------------------------------------------------------------------------------
+
+
+class NoManagedPolicies:
+    """Stops the translator from asking IAM for AWS's managed policies."""
+
+    def load(self):
+        return {}
+
+
+def translate(text):
+    """Translates the template to plain CloudFormation, with the default of every parameter that has one."""
     template = yaml_parse(text)
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
+            # The translator requires an S3 URI, although nothing is uploaded.
             resource["Properties"]["CodeUri"] = "s3://none/none"
     parameters = {"Environment": "live", "CallbackTokens": "live=" + 64 * "0"}
     return transform(template, parameters, NoManagedPolicies())
@@ -65,12 +74,13 @@ def properties(template, name):
 
 
 def of_type(template, kind):
-    return {name: one["Properties"] for name, one in template["Resources"].items() if one["Type"] == kind}
+    resources = template["Resources"].items()
+    return {name: resource["Properties"] for name, resource in resources if resource["Type"] == kind}
 
 
-def the_source(template):
-    (source,) = of_type(template, "AWS::Lambda::EventSourceMapping").values()
-    return source
+def event_source_mapping(template):
+    (mapping,) = of_type(template, "AWS::Lambda::EventSourceMapping").values()
+    return mapping
 
 
 def identity_statements(template):
@@ -79,77 +89,78 @@ def identity_statements(template):
             yield from policy["PolicyDocument"]["Statement"]
 
 
-def texts(node):
+def strings(node):
+    """All strings in a part of the template, keys excluded."""
     if isinstance(node, str):
         yield node
     elif isinstance(node, dict):
-        for one in node.values():
-            yield from texts(one)
+        for value in node.values():
+            yield from strings(value)
     elif isinstance(node, list):
-        for one in node:
-            yield from texts(one)
+        for value in node:
+            yield from strings(value)
 
 
 def as_list(value):
     return value if isinstance(value, list) else [value]
 
 
-def variables(template, name):
-    return properties(template, name)["Environment"]["Variables"]
+def variables(template, function):
+    return properties(template, function)["Environment"]["Variables"]
 
 
-# --- The rules: each yields a sentence for everything that is wrong ---------------------------------------------------
+# --- The rules --------------------------------------------------------------------------------------------------------
 
 
 def partial_responses(template):
-    if the_source(template).get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
-        yield "The processor's trigger does not report failed messages: Lambda would delete whole batches, failed ones too."
+    if event_source_mapping(template).get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
+        yield "The processor's trigger has no partial batch responses: Lambda would delete failed messages."
 
 
 def no_filter(template):
-    if "FilterCriteria" in the_source(template):
-        yield "The processor's trigger has a filter: what a filter does not match is deleted unseen."
+    if "FilterCriteria" in event_source_mapping(template):
+        yield "The processor's trigger has a filter: Lambda would delete messages that do not match it."
 
 
 def visibility(template):
     queue, function = properties(template, "WebhookQueue"), properties(template, "ProcessorFunction")
     if queue["VisibilityTimeout"] < 6 * function["Timeout"]:
-        yield "WebhookQueue's visibility timeout is less than 6 times the processor's: messages would be received twice."
+        yield "WebhookQueue's visibility timeout is less than 6 times the processor's: messages could be received twice."
 
 
 def receives(template):
     redrive = properties(template, "WebhookQueue").get("RedrivePolicy")
     if not redrive:
-        yield "WebhookQueue has no dead-letter queue: an unreadable message would be received again until it expires."
+        yield "WebhookQueue has no dead-letter queue: a message that crashes the processor would be lost when it expires."
     elif redrive["maxReceiveCount"] < 9:
-        yield "WebhookQueue gives up before the processor's eighth receive, at which it parks a message with its reason."
+        yield "WebhookQueue's maxReceiveCount is less than 9: SQS would move messages before the processor adds a reason."
 
 
 def retention(template):
-    source = properties(template, "WebhookQueue")["MessageRetentionPeriod"]
-    dead = properties(template, "DeadLetterQueue")["MessageRetentionPeriod"]
-    if dead < 1209600:
-        yield "DeadLetterQueue keeps messages for less than 14 days, counted from when they were first sent."
-    if source < 345600:
-        yield "WebhookQueue keeps messages for less than 4 days: a long weekend could lose some."
-    inbox = properties(template, "InboxBucket")["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"]
-    if inbox * 86400 < source + dead:
-        yield "InboxBucket deletes an envelope while its notification may still be in one of the queues."
+    webhooks_secs = properties(template, "WebhookQueue")["MessageRetentionPeriod"]
+    dead_letters_secs = properties(template, "DeadLetterQueue")["MessageRetentionPeriod"]
+    inbox_days = properties(template, "InboxBucket")["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"]
+    if dead_letters_secs < 1209600:
+        yield "DeadLetterQueue keeps messages for less than 14 days: there would be less time to redrive them."
+    if webhooks_secs < 345600:
+        yield "WebhookQueue keeps messages for less than 4 days: a failure over a long weekend would lose some."
+    if inbox_days * 86400 < webhooks_secs + dead_letters_secs:
+        yield "InboxBucket would delete an envelope while its notification may still be in one of the queues."
 
 
 def timeouts(template):
     receiver, processor = properties(template, "ReceiverFunction"), properties(template, "ProcessorFunction")
     if not 7 <= receiver["Timeout"] < 30:
-        yield "ReceiverFunction's timeout must be more than its own 6 s, and less than Xendit's 30 s."
+        yield "ReceiverFunction's timeout must be more than the 6 s in which it answers, and less than Xendit's 30 s."
     (expected,) = re.findall(r"pub const TIMEOUT: .* = Duration::from_secs\((\d+)\);", source(FAILURE_RS))
     if processor["Timeout"] != int(expected):
-        yield f"ProcessorFunction's timeout is not the {expected} s of {FAILURE_RS}."
+        yield f"ProcessorFunction's timeout is not the {expected} s in {FAILURE_RS}."
 
 
 def message_size(template):
     for name in ("WebhookQueue", "DeadLetterQueue"):
         if properties(template, name).get("MaximumMessageSize") != 1048576:
-            yield f"{name} takes less than the 1 MiB that the receiver sends."
+            yield f"{name} does not accept messages of 1 MiB, which the receiver sends."
 
 
 def encryption(template):
@@ -169,10 +180,10 @@ def only_tls(template):
             for statement in policy["PolicyDocument"]["Statement"]:
                 condition = statement.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport")
                 if statement["Effect"] == "Deny" and str(condition).lower() == "false":
-                    denied.update(texts(policy.get("Queues", policy.get("Bucket"))))
+                    denied.update(strings(policy.get("Queues", policy.get("Bucket"))))
     for name in ("WebhookQueue", "DeadLetterQueue", "InboxBucket"):
         if name not in denied:
-            yield f"{name} can be reached without TLS."
+            yield f"{name} can be used without TLS."
 
 
 def least_privilege(template):
@@ -195,28 +206,33 @@ def recovery(template):
         yield "LedgerTable cannot be restored to a point in time."
     for name in ("LedgerTable", "WebhookQueue", "DeadLetterQueue", "InboxBucket"):
         if template["Resources"][name].get("DeletionPolicy") != "Retain":
-            yield f"{name} is deleted with the stack, and its contents too."
+            yield f"{name} and its contents would be deleted with the stack."
 
 
 def alarms(template):
     all_alarms = of_type(template, "AWS::CloudWatch::Alarm")
-    watched = {(one["Namespace"] if isinstance(one["Namespace"], str) else "ours", one["MetricName"]) for one in all_alarms.values()}
+
+    def namespace(alarm):
+        # Our namespace is the stack's name, which is a Ref.
+        return alarm["Namespace"] if isinstance(alarm["Namespace"], str) else "ours"
+
+    watched = {(namespace(alarm), alarm["MetricName"]) for alarm in all_alarms.values()}
     for metric in [("AWS/SQS", "ApproximateNumberOfMessagesVisible"), ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
                    ("AWS/ApiGateway", "5xx"), ("AWS/Lambda", "Errors"), ("ours", "conflict"), ("ours", "parked")]:
         if metric not in watched:
             yield f"No alarm watches {metric[1]}."
     for name, alarm in all_alarms.items():
-        if "AlarmTopic" not in set(texts(alarm.get("AlarmActions", []))):
+        if "AlarmTopic" not in set(strings(alarm.get("AlarmActions", []))):
             yield f"{name} notifies nobody."
-        if len("".join(texts(alarm.get("AlarmDescription", "")))) < 100:
-            yield f"{name} does not describe what to do."
+        if len("".join(strings(alarm.get("AlarmDescription", "")))) < 100:
+            yield f"{name} has no description of what to do."
 
 
 def no_secrets(template):
     for resource in template["Resources"].values():
-        for text in texts(resource):
+        for text in strings(resource):
             if re.search(r"xnd_|secret_key", text):
-                yield "The template contains something that looks like a Xendit API key."
+                yield "The template seems to contain a Xendit API key."
 
 
 def throttled(template):
@@ -224,81 +240,88 @@ def throttled(template):
     settings = stage.get("DefaultRouteSettings", {})
     if not (settings.get("ThrottlingRateLimit") and settings.get("ThrottlingBurstLimit")):
         yield "The API is not throttled: the cost of a flood would have no limit."
-    logged = stage.get("AccessLogSettings", {}).get("Format", "")
-    if not logged:
+    log_format = stage.get("AccessLogSettings", {}).get("Format", "")
+    if not log_format:
         yield "The API has no access log."
-    elif re.search(r"sourceIp|header|body|querystring", "".join(texts(logged)), re.IGNORECASE):
-        yield "The access log contains personal data or headers."
+    elif re.search(r"sourceIp|header|body|querystring", "".join(strings(log_format)), re.IGNORECASE):
+        yield "The access log would contain personal data or headers."
 
 
 def known_variables(template):
-    known = {*names_in_the_code().values(), FOR_THE_SDK}
+    known = {*defined_variables().values(), SDK_VARIABLE}
     for function in of_type(template, "AWS::Lambda::Function"):
         for name in sorted(variables(template, function).keys() - known):
-            yield f"{function} gets {name}, which shared/src/stack.rs does not name."
+            yield f"{function} has the variable {name}, which shared/src/stack.rs does not define."
 
 
 def needed_variables(template):
     for function, folder in FUNCTIONS.items():
-        given, read = set(variables(template, function)), {*read_by(folder), FOR_THE_SDK}
+        given, read = set(variables(template, function)), {*variables_read_by(folder), SDK_VARIABLE}
         for name in sorted(read - given):
-            yield f"{function} does not get {name}, which it reads."
+            yield f"{function} does not have the variable {name}, which it reads."
         for name in sorted(given - read):
-            yield f"{function} gets {name}, which it does not read."
+            yield f"{function} has the variable {name}, which it does not read."
 
 
 def known_outcomes(template):
-    for name, one in of_type(template, "AWS::Logs::MetricFilter").items():
-        (logs,) = texts(one["LogGroupName"])
-        for word in re.findall(r'\$\.outcome\s*!?=\s*"?([^"\s)}&|]*)', one["FilterPattern"]):
-            if word not in outcomes(LOGGED_TO[logs]):
-                yield f'{name} counts the outcome "{word}", which nothing logs to {logs}: its alarm would stay silent.'
+    for name, metric_filter in of_type(template, "AWS::Logs::MetricFilter").items():
+        (log_group,) = strings(metric_filter["LogGroupName"])
+        for outcome in re.findall(r'\$\.outcome\s*!?=\s*"?([^"\s)}&|]*)', metric_filter["FilterPattern"]):
+            if outcome not in logged_outcomes(OUTCOMES_IN[log_group]):
+                yield f'{name} counts the outcome "{outcome}", which is never in {log_group}: its alarm would be silent.'
 
 
 def indexes(template):
-    found = {one["IndexName"]: one for one in properties(template, "LedgerTable").get("GlobalSecondaryIndexes", [])}
-    if found.keys() != indexes_in_the_code():
-        yield "The indexes of LedgerTable are not those that shared/src/stack.rs names."
+    indexes = properties(template, "LedgerTable").get("GlobalSecondaryIndexes", [])
+    found = {index["IndexName"]: index for index in indexes}
+    if found.keys() != defined_indexes():
+        yield "The indexes of LedgerTable are not those that shared/src/stack.rs defines."
     for name, keys in INDEX_KEYS.items():
         index = found.get(name, {"KeySchema": [], "Projection": {}})
         if [(key["AttributeName"], key["KeyType"]) for key in index["KeySchema"]] != [*zip(keys, ("HASH", "RANGE"))]:
-            yield f"The keys of LedgerTable's index {name} are not {' and '.join(keys)}, which the ledger writes and queries."
+            yield f"The keys of LedgerTable's index {name} are not {' and '.join(keys)}, which the ledger uses."
         if index["Projection"].get("ProjectionType") != "KEYS_ONLY":
-            yield f"LedgerTable's index {name} projects more than keys: every write of an item would be paid again there."
+            yield f"LedgerTable's index {name} contains more than keys: every write of an item would cost another one there."
 
 
-# --- What the rules compare with --------------------------------------------------------------------------------------
+# --- What the rules expect --------------------------------------------------------------------------------------------
 
 FAILURE_RS = "functions/processor/src/failure.rs"
-FOR_THE_SDK = "AWS_ENDPOINT_URL"
+# The AWS SDK reads this variable, not our code.
+SDK_VARIABLE = "AWS_ENDPOINT_URL"
+# The folder of each function's code.
 FUNCTIONS = {"ReceiverFunction": "receiver", "ProcessorFunction": "processor"}
-LOGGED_TO = {"ReceiverLogs": "Received", "ProcessorLogs": "Processed"}
-# The table's own key as range: it never changes, so that later writes of an item do not touch the index.
+# The enum in shared/src/outcome.rs whose outcomes each log group contains.
+OUTCOMES_IN = {"ReceiverLogs": "Received", "ProcessorLogs": "Processed"}
+# The partition key and the sort key of each index.
 INDEX_KEYS = {"by-reference": ("reference", "key"), "open": ("open", "since")}
 
 
-# --- Templates that break the rules -----------------------------------------------------------------------------------
+# --- Changes that break the rules -------------------------------------------------------------------------------------
 
 
 def change(*path, to):
-    def changed(template):
+    """A change that sets a value under Resources, or deletes it if `to` is None."""
+
+    def apply(template):
         node = template["Resources"]
-        for step in path[:-1]:
-            node = node[step]
+        for key in path[:-1]:
+            node = node[key]
         if to is None:
             del node[path[-1]]
         else:
             node[path[-1]] = to
 
-    return changed
+    return apply
 
 
-def source_change(key, to):
-    return lambda template: the_source(template).__setitem__(key, to)
+def trigger_change(key, to):
+    return lambda template: event_source_mapping(template).__setitem__(key, to)
 
 
-def role_change(change_statement):
-    return lambda template: change_statement(next(iter(identity_statements(template))))
+def role_change(key, to):
+    """A change of the first statement of the first role."""
+    return lambda template: next(identity_statements(template)).__setitem__(key, to)
 
 
 def variable_change(function, name, to):
@@ -307,9 +330,10 @@ def variable_change(function, name, to):
 
 STAGE = "WebhookApiApiGatewayDefaultStage"
 INDEXES = ("LedgerTable", "Properties", "GlobalSecondaryIndexes")
+# Every rule, with the changes that it must reject.
 RULES = {
-    partial_responses: [source_change("FunctionResponseTypes", [])],
-    no_filter: [source_change("FilterCriteria", {"Filters": []})],
+    partial_responses: [trigger_change("FunctionResponseTypes", to=[])],
+    no_filter: [trigger_change("FilterCriteria", to={"Filters": []})],
     visibility: [change("WebhookQueue", "Properties", "VisibilityTimeout", to=179)],
     receives: [
         change("WebhookQueue", "Properties", "RedrivePolicy", to=None),
@@ -332,8 +356,8 @@ RULES = {
     ],
     only_tls: [change("DeadLetterQueuePolicy", to=None), change("InboxBucketPolicy", to=None)],
     least_privilege: [
-        role_change(lambda statement: statement.__setitem__("Action", ["sqs:*"])),
-        role_change(lambda statement: statement.__setitem__("Resource", "*")),
+        role_change("Action", to=["sqs:*"]),
+        role_change("Resource", to="*"),
         change("ReceiverRole", "Properties", "ManagedPolicyArns", to=["arn:aws:iam::aws:policy/Any"]),
     ],
     recovery: [
@@ -354,7 +378,7 @@ RULES = {
     needed_variables: [
         variable_change("ProcessorFunction", "TOKEN_ACCOUNTS", to=None),
         variable_change("ReceiverFunction", "LOG_LEVEL", to=None),
-        variable_change("ReceiverFunction", FOR_THE_SDK, to=None),
+        variable_change("ReceiverFunction", SDK_VARIABLE, to=None),
         variable_change("ReceiverFunction", "LEDGER_TABLE", to="x"),
     ],
     known_outcomes: [
@@ -375,19 +399,19 @@ RULES = {
 
 def main(path):
     with open(path, encoding="utf-8") as file:
-        template = translated(file.read())
-    wrong = [sentence for rule in RULES for sentence in rule(template)]
-    for rule, breakages in RULES.items():
-        for number, breakage in enumerate(breakages):
+        template = translate(file.read())
+    problems = [problem for rule in RULES for problem in rule(template)]
+    for rule, breaking_changes in RULES.items():
+        for number, apply in enumerate(breaking_changes, start=1):
             broken = copy.deepcopy(template)
-            breakage(broken)
+            apply(broken)
             if not list(rule(broken)):
-                wrong.append(f"The rule {rule.__name__} accepts the template that breaks it (number {number}).")
-    for sentence in wrong:
-        print(f"{path}: {sentence}", file=sys.stderr)
-    if wrong:
+                problems.append(f"The rule {rule.__name__} does not reject its breaking change {number}; correct the rule.")
+    for problem in problems:
+        print(f"{path}: {problem}", file=sys.stderr)
+    if problems:
         sys.exit(1)
-    print(f"{path}: {len(RULES)} rules hold, and each rejects the templates that break it")
+    print(f"{path}: {len(RULES)} rules hold, and each rejects the changes that break it")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-//! Chart: CPU over the size of the body and over the size of the batch, as one SVG.
+//! Chart: CPU by the size of the body and by the size of the batch, as one SVG.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::measure::{BATCHES, BODIES, Figures};
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Draws both curves beside each other.
+/// Draws both diagrams side by side.
 #[expect(clippy::cast_precision_loss, reason = "sizes are small")]
 pub fn draw(figures: &Figures, file: &Path) -> Result<()> {
     let area = SVGBackend::new(file, (1_000, 380)).into_drawing_area();
@@ -26,12 +26,12 @@ pub fn draw(figures: &Figures, file: &Path) -> Result<()> {
         };
         panel(
             &left,
-            "CPU µs per webhook over bytes of body",
+            "CPU per webhook, µs, by bytes of the body",
             &[("receiver", bodies("receiver")?), ("processor", bodies("processor")?)],
         )?;
         panel(
             &right,
-            "CPU µs per message over messages in a batch",
+            "CPU per message, µs, by messages in a batch",
             &[("processor", batches("processor")?), ("Powertools", batches("powertools")?)],
         )
     };
@@ -39,7 +39,7 @@ pub fn draw(figures: &Figures, file: &Path) -> Result<()> {
     area.present().map_err(problem)
 }
 
-/// One diagram, both axes by powers of ten.
+/// One diagram, with logarithmic axes.
 fn panel(area: &Area<'_>, title: &str, lines: &[(&str, Vec<(f64, f64)>)]) -> Result<()> {
     let points = || lines.iter().flat_map(|(_, points)| points.iter().copied());
     let range = |of: fn((f64, f64)) -> f64| {

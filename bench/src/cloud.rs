@@ -1,16 +1,17 @@
-//! Cloud: stands in for SQS, DynamoDB and EventBridge, over TLS, with an authority of its own. It counts what it is
-//! asked, and takes as long as it is told to.
-//!
-//! It keeps DynamoDB items well enough for conditional writes: a duplicate has to be refused, as it is in reality.
+//! Cloud: stands in for SQS, DynamoDB and EventBridge, over TLS with its own certificate authority. It counts requests,
+//! and delays each answer by a time that can be set.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fs,
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, Receiver, Sender},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -20,22 +21,23 @@ use rustls::{
     ServerConfig, ServerConnection, StreamOwned,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
+    dynamo::{Dynamo, Units},
     http::{self, Request, Response},
     item,
 };
 
-/// Where Linux distributions, Amazon's among them, keep the public authorities.
+/// Where Linux distributions, including Amazon's, keep the public certificate authorities.
 const SYSTEM_ROOTS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
 /// A running stub.
 pub struct Cloud {
     pub endpoint: String,
-    /// The authorities that our functions hold, and the stub's.
+    /// The certificate authorities that our functions trust, and the stub's.
     pub our_roots: PathBuf,
-    /// The authorities of the system, and the stub's: what a function that loads the system's would find on Lambda.
+    /// The system's certificate authorities, and the stub's: what a function that loads the system's finds on Lambda.
     pub system_roots: PathBuf,
     state: Arc<State>,
 }
@@ -44,22 +46,39 @@ pub struct Cloud {
 struct State {
     delay: Mutex<Duration>,
     seen: Mutex<Seen>,
-    items: Mutex<HashMap<String, Map<String, Value>>>,
+    table: Mutex<Dynamo>,
+    watcher: Mutex<Option<Sender<Passed>>>,
 }
 
-/// What the stub was asked.
+/// A webhook has passed a place on its way.
+pub enum Passed {
+    /// The queue has stored a message with this body.
+    Queue(String),
+    /// The bus has stored its event.
+    Bus {
+        at: Instant,
+        /// How many requests there have been since the last `take_seen`.
+        calls: u64,
+    },
+}
+
+/// The requests that the stub has received.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     pub by_operation: BTreeMap<String, Asked>,
-    /// Of the items that were put, as DynamoDB reckons them.
+    /// The size of the items in `PutItem`, as DynamoDB counts it.
     pub item_bytes: u64,
+    /// The size of the events in `PutEvents`, as their consumers and the archive receive them.
+    pub event_bytes: u64,
+    /// What AWS bills for the requests to DynamoDB.
+    pub units: Units,
 }
 
-/// What one operation was asked.
+/// The requests for one operation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked {
     pub calls: u64,
-    /// Of the requests' bodies.
+    /// The size of the requests' bodies.
     pub bytes: u64,
 }
 
@@ -86,7 +105,7 @@ impl Cloud {
             .signed_by(&key, &Issuer::from_params(&authority, &authority_key))?;
 
         let system = SYSTEM_ROOTS.iter().find_map(|path| fs::read_to_string(path).ok());
-        let system = system.context("this system has no file of authorities")?;
+        let system = system.context("this system has no file of certificate authorities")?;
         let bundle = |name: &str, roots: String| -> Result<PathBuf> {
             let path = run.join(name);
             fs::write(&path, roots + "\n" + &root.pem())?;
@@ -103,7 +122,7 @@ impl Cloud {
                 vec![leaf.der().clone()],
                 PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
             )?;
-        // As SQS, DynamoDB and EventBridge: no HTTP/2.
+        // No HTTP/2, as with SQS, DynamoDB and EventBridge.
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let tls = Arc::new(tls);
 
@@ -120,17 +139,31 @@ impl Cloud {
         Ok(Self { endpoint, our_roots, system_roots, state })
     }
 
-    /// From now on every answer takes this long.
+    /// Delays every answer by this much from now on.
     pub fn set_delay(&self, delay: Duration) {
         *lock(&self.state.delay) = delay;
     }
 
-    /// Forgets all items.
-    pub fn forget(&self) {
-        lock(&self.state.items).clear();
+    /// Deletes all items.
+    pub fn clear_table(&self) {
+        lock(&self.state.table).clear();
     }
 
-    /// What was asked since the last time.
+    /// What AWS bills as storage, per item.
+    #[expect(clippy::cast_precision_loss, reason = "sizes are small")]
+    pub fn stored_bytes_per_item(&self) -> f64 {
+        let table = lock(&self.state.table);
+        table.stored_bytes() as f64 / table.len() as f64
+    }
+
+    /// Reports messages and events from now on, until it is called again.
+    pub fn watch(&self) -> Receiver<Passed> {
+        let (watcher, passed) = mpsc::channel();
+        *lock(&self.state.watcher) = Some(watcher);
+        passed
+    }
+
+    /// The requests since the last call.
     pub fn take_seen(&self) -> Seen {
         std::mem::take(&mut *lock(&self.state.seen))
     }
@@ -150,30 +183,29 @@ impl State {
     fn answer(&self, request: &Request) -> Response {
         let target = request.header("x-amz-target").unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default();
-        {
-            let mut seen = lock(&self.seen);
-            let asked = seen.by_operation.entry(operation.to_owned()).or_default();
-            asked.calls += 1;
-            asked.bytes += request.body.len() as u64;
-        }
+        let asked: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        self.count(operation, request.body.len(), &asked);
         let delay = *lock(&self.delay);
         if !delay.is_zero() {
             thread::sleep(delay);
         }
-        let asked: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        if let Some(item) = asked["Item"].as_object() {
-            lock(&self.seen).item_bytes += item::bytes(item);
-        }
-        let (status, answer) = match operation {
-            "SendMessage" => (200, sent(&asked)),
-            "GetQueueAttributes" => (200, json!({ "Attributes": { "QueueArn": "arn:aws:sqs:x:1:q" } })),
-            "ChangeMessageVisibility" | "DescribeTable" | "DescribeEventBus" => (200, json!({})),
-            "PutEvents" => (200, published(&asked)),
-            "PutItem" => self.put(&asked),
-            "GetItem" => (200, json!({ "Item": lock(&self.items).get(&key(&asked["Key"])) })),
-            "UpdateItem" => (200, self.update(&asked)),
-            other => (400, json!({ "__type": "UnknownOperationException", "message": other })),
+        let of_table = lock(&self.table).answer(operation, &asked);
+        let (status, answer) = match of_table {
+            Some(answer) => {
+                let mut seen = lock(&self.seen);
+                seen.units.written += answer.units.written;
+                seen.units.read += answer.units.read;
+                (answer.status, answer.body)
+            }
+            None => match operation {
+                "SendMessage" => (200, sent(&asked)),
+                "GetQueueAttributes" => (200, json!({ "Attributes": { "QueueArn": "arn:aws:sqs:x:1:q" } })),
+                "ChangeMessageVisibility" | "DescribeTable" | "DescribeEventBus" => (200, json!({})),
+                "PutEvents" => (200, published(&asked)),
+                other => (400, json!({ "__type": "UnknownOperationException", "message": other })),
+            },
         };
+        self.report(operation, &asked);
         let kind =
             if target.starts_with("DynamoDB") { "application/x-amz-json-1.0" } else { "application/x-amz-json-1.1" };
         Response::new(status, answer.to_string())
@@ -181,68 +213,44 @@ impl State {
             .with("x-amzn-requestid", "8476a536-e9f4-11e8-9739-2dfe598c3fcd")
     }
 
-    /// `PutItem`, on the condition that there is no such item, or that it has a version.
-    fn put(&self, asked: &Value) -> (u16, Value) {
-        let mut items = lock(&self.items);
-        let key = key(&asked["Item"]);
-        let condition = asked["ConditionExpression"].as_str().unwrap_or_default();
-        let expected = &asked["ExpressionAttributeValues"][":v"];
-        let held = match items.get(&key) {
-            None => !condition.starts_with("#v"),
-            Some(item) => {
-                condition.is_empty() || (condition.starts_with("#v") && item.get("version") == Some(expected))
-            }
-        };
-        if held {
-            items.insert(key, asked["Item"].as_object().cloned().unwrap_or_default());
-            return (200, json!({}));
-        }
-        let mut refusal = json!({
-            "__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
-            "message": "The conditional request failed",
-        });
-        if let Some(item) = items.get(&key).filter(|_| asked["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD") {
-            refusal["Item"] = json!(item);
-        }
-        (400, refusal)
+    fn count(&self, operation: &str, bytes: usize, asked: &Value) {
+        let mut seen = lock(&self.seen);
+        let of_operation = seen.by_operation.entry(operation.to_owned()).or_default();
+        of_operation.calls += 1;
+        of_operation.bytes += bytes as u64;
+        seen.item_bytes += asked["Item"].as_object().map_or(0, item::bytes);
+        seen.event_bytes += asked["Entries"].as_array().into_iter().flatten().map(event_bytes).sum::<u64>();
     }
 
-    /// `UpdateItem`: the clauses `SET a = :b`, `REMOVE a.b` and `ADD a :b` with names for all.
-    fn update(&self, asked: &Value) -> Value {
-        let mut items = lock(&self.items);
-        let Some(item) = items.get_mut(&key(&asked["Key"])) else { return json!({}) };
-        let name = |placeholder: &str| asked["ExpressionAttributeNames"][placeholder].as_str().unwrap_or_default();
-        let mut clause = "";
-        let expression = asked["UpdateExpression"].as_str().unwrap_or_default().replace(['=', ','], " ");
-        let mut words = expression.split_whitespace();
-        while let Some(word) = words.next() {
-            match (clause, word) {
-                (_, "SET" | "REMOVE" | "ADD") => clause = word,
-                ("REMOVE", path) => {
-                    if let Some((map, entry)) = path.split_once('.')
-                        && let Some(map) = item.get_mut(name(map)).and_then(|map| map["M"].as_object_mut())
-                    {
-                        map.remove(name(entry));
-                    }
-                }
-                (clause, path) => {
-                    let value = &asked["ExpressionAttributeValues"][words.next().unwrap_or_default()];
-                    let number = |value: &Value| value["N"].as_str().and_then(|digits| digits.parse::<u64>().ok());
-                    let value = match (clause, item.get(name(path)).and_then(number), number(value)) {
-                        ("ADD", Some(before), Some(more)) => json!({ "N": (before + more).to_string() }),
-                        _ => value.clone(),
-                    };
-                    item.insert(name(path).to_owned(), value);
-                }
-            }
+    /// Reports to the watcher, if there is one.
+    fn report(&self, operation: &str, asked: &Value) {
+        let passed = match operation {
+            "SendMessage" => Passed::Queue(asked["MessageBody"].as_str().unwrap_or_default().to_owned()),
+            "PutEvents" => Passed::Bus { at: Instant::now(), calls: lock(&self.seen).total() },
+            _ => return,
+        };
+        if let Some(watcher) = &*lock(&self.watcher) {
+            // Fails when the watcher has been dropped.
+            let _ = watcher.send(passed);
         }
-        json!({})
     }
 }
 
-/// The one string key of an item: ours is called `key`, Powertools' `id`.
-fn key(item: &Value) -> String {
-    ["key", "id"].iter().find_map(|name| item[name]["S"].as_str()).unwrap_or_default().to_owned()
+/// The size of an event with the fields that the bus adds.
+fn event_bytes(entry: &Value) -> u64 {
+    let frame = json!({
+        "version": "0",
+        "id": "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
+        "detail-type": entry["DetailType"],
+        "source": entry["Source"],
+        "account": "123456789012",
+        "time": "2026-01-02T03:04:05Z",
+        "region": "ap-southeast-1",
+        "resources": [],
+        "detail": null,
+    });
+    let detail = entry["Detail"].as_str().unwrap_or_default().len();
+    (frame.to_string().len() - "null".len() + detail) as u64
 }
 
 fn sent(asked: &Value) -> Value {
@@ -256,7 +264,7 @@ fn published(asked: &Value) -> Value {
     json!({ "FailedEntryCount": 0, "Entries": vec![json!({ "EventId": "e" }); entries] })
 }
 
-/// A panic in one connection must not hide what the others have counted.
+/// A panic in one connection must not hide the counts of the others.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,26 +1,51 @@
-//! Events: what API Gateway hands to the receiver and SQS to the processor, around a body that Xendit sends.
+//! Events: what API Gateway sends to the receiver and SQS to the processor, around a body that Xendit sends.
 
 use std::{fs, path::Path};
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
-/// The callback token that the bench's requests carry.
+/// The callback token in the bench's requests.
 pub const TOKEN: &str = "the-callback-token-of-the-bench-0123456789";
+
+/// The size of a usual body.
+const BODY_BYTES: usize = 1_400;
 
 /// Bodies to send.
 pub struct Events {
-    /// An e-wallet payment, 1.2 KB.
+    /// An e-wallet payment of 1.0 KB, to be padded.
+    template: String,
+    /// The same in the usual size.
     capture: String,
-    /// The same payment, voided: a later stage of it.
+    /// The same payment, voided.
     void: String,
+    /// Other kinds of subjects, each with the bodies of two phases.
+    others: Vec<(&'static str, String, String)>,
+}
+
+/// Which webhook about a subject it is.
+#[derive(Clone, Copy)]
+enum Phase {
+    First,
+    Second,
 }
 
 impl Events {
     /// Reads the bodies that come with the project.
     pub fn read(project: &Path) -> Result<Self> {
         let read = |name: &str| fs::read_to_string(project.join("events/webhooks").join(name));
-        Ok(Self { capture: read("ewallet.capture.json")?, void: read("ewallet.void.json")? })
+        let template = serde_json::from_str::<Value>(&read("ewallet.capture.json")?)?.to_string();
+        let paid = read("invoice.paid.json")?;
+        let settled = paid.replace(r#""PAID""#, r#""SETTLED""#);
+        Ok(Self {
+            void: padded(&same_payment(&read("ewallet.void.json")?, &template), BODY_BYTES),
+            capture: padded(&template, BODY_BYTES),
+            template,
+            others: vec![
+                ("invoice", paid, settled),
+                ("payout", read("payout.succeeded.json")?, read("payout.reversed.json")?),
+            ],
+        })
     }
 
     /// A request with the right token.
@@ -28,30 +53,54 @@ impl Events {
         request(&self.capture, TOKEN)
     }
 
-    /// A request with a wrong one.
+    /// The same about a payment of its own.
+    pub fn request_about(&self, id: u64) -> String {
+        request(&about(&self.capture, id), TOKEN)
+    }
+
+    /// A request with a wrong token.
     pub fn forged_request(&self) -> String {
         request(&self.capture, &TOKEN.to_uppercase())
     }
 
     /// A request whose body has about this many bytes.
     pub fn request_of(&self, bytes: usize) -> String {
-        request(&padded(&self.capture, bytes), TOKEN)
+        request(&padded(&self.template, bytes), TOKEN)
     }
 
     /// A batch of payments, one message for each id.
     pub fn payments(&self, ids: impl Iterator<Item = u64>) -> String {
-        batch(&self.capture, ids)
+        batch("ewallet", &self.capture, Phase::First, ids)
     }
 
-    /// A batch of payments that were voided.
+    /// A batch of the same payments, voided.
     pub fn voids(&self, ids: impl Iterator<Item = u64>) -> String {
-        batch(&self.void, ids)
+        batch("ewallet", &self.void, Phase::Second, ids)
+    }
+
+    /// Two batches for each of the other kinds: the first phase of some subjects, and the second.
+    pub fn others(
+        &self,
+        ids: impl Iterator<Item = u64> + Clone,
+    ) -> impl Iterator<Item = (&'static str, String, String)> {
+        self.others.iter().map(move |(kind, first, second)| {
+            (*kind, batch(kind, first, Phase::First, ids.clone()), batch(kind, second, Phase::Second, ids.clone()))
+        })
     }
 
     /// A batch of one payment whose body has about this many bytes.
     pub fn payment_of(&self, bytes: usize, id: u64) -> String {
-        batch(&padded(&self.capture, bytes), std::iter::once(id))
+        batch("ewallet", &padded(&self.template, bytes), Phase::First, std::iter::once(id))
     }
+}
+
+/// Makes a webhook about an e-wallet payment one about another payment.
+fn same_payment(body: &str, other: &str) -> String {
+    let [mut webhook, other] = [body, other].map(|body| serde_json::from_str::<Value>(body).unwrap_or_default());
+    for field in ["id", "reference_id", "channel_code", "charge_amount", "capture_amount", "metadata"] {
+        webhook["data"][field] = other["data"][field].clone();
+    }
+    webhook.to_string()
 }
 
 /// The body with its metadata made longer, as a merchant may.
@@ -105,35 +154,50 @@ fn request(body: &str, token: &str) -> String {
     .to_string()
 }
 
-/// What Lambda's poller hands over.
-fn batch(body: &str, ids: impl Iterator<Item = u64>) -> String {
-    json!({ "Records": ids.map(|id| record(body, id)).collect::<Vec<_>>() }).to_string()
+/// What Lambda's poller sends: the messages about subjects with these ids.
+fn batch(topic: &str, body: &str, phase: Phase, ids: impl Iterator<Item = u64>) -> String {
+    let message = |id| record(&envelope(topic, &about(body, id), phase, id), id);
+    json!({ "Records": ids.map(message).collect::<Vec<_>>() }).to_string()
 }
 
-/// One message: an envelope, as the receiver seals it, around a payment of its own.
-fn record(body: &str, id: u64) -> Value {
-    let mut payment: Value = serde_json::from_str(body).unwrap_or_default();
-    payment["data"]["id"] = json!(format!("ewc_95d47d3a-db03-4b4b-9b6c-{id:012}"));
-    // One payment, whichever of its stages the body tells of.
-    payment["data"]["reference_id"] = json!(format!("order-{id}"));
-    payment["data"]["channel_code"] = json!("ID_DANA");
-    payment["data"]["charge_amount"] = json!(35000);
-    payment["data"]["capture_amount"] = json!(35000);
-    let envelope = json!({
+/// What Lambda's poller sends: one message, as it is in the queue.
+pub fn batch_of(message: &str, id: u64) -> String {
+    json!({ "Records": [record(message, id)] }).to_string()
+}
+
+/// A body about a subject of its own.
+fn about(body: &str, id: u64) -> String {
+    let mut webhook: Value = serde_json::from_str(body).unwrap_or_default();
+    let subject = if webhook["data"].is_object() { &mut webhook["data"] } else { &mut webhook };
+    let mut name = subject["id"].as_str().unwrap_or_default().to_owned();
+    name.truncate(name.len().saturating_sub(12));
+    subject["id"] = json!(format!("{name}{id:012}"));
+    let reference = if subject["external_id"].is_string() { "external_id" } else { "reference_id" };
+    subject[reference] = json!(format!("order-{id:012}"));
+    webhook.to_string()
+}
+
+/// The receiver's message for a body.
+fn envelope(topic: &str, body: &str, phase: Phase, id: u64) -> String {
+    json!({
         "v": 1,
-        "id": format!("8476a536-e9f4-11e8-9739-{id:012}"),
+        "id": format!("8476a536-e9f4-11e8-973{}-{id:012}", phase as u8),
         "received_at": "2026-01-02T03:04:05.678Z",
         "environment": "test",
         "token": "test",
-        "topic": "ewallet",
+        "topic": topic,
         "webhook_id": "b0c5f5a2-4c0e-4f4e-9a57-1c2f4c6f4b57",
         "content_type": "application/json",
-        "body": payment.to_string(),
-    });
+        "body": body,
+    })
+    .to_string()
+}
+
+fn record(message: &str, id: u64) -> Value {
     json!({
         "messageId": format!("059f36b4-87a3-44ab-83d2-{id:012}"),
         "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
-        "body": envelope.to_string(),
+        "body": message,
         "attributes": {
             "ApproximateReceiveCount": "1",
             "SentTimestamp": "1603288754536",

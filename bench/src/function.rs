@@ -1,4 +1,4 @@
-//! Function: one process under an emulated Lambda Runtime API, and the kernel's account of what it used.
+//! Function: one process under an emulated Lambda Runtime API, and what it used by the kernel's count.
 
 use std::{
     env, fs,
@@ -24,9 +24,9 @@ use nix::{
 use crate::http::{self, Request, Response};
 
 /// The longest that anything here takes: AWS-LC's start under cachegrind is half a minute.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
-/// What is started: a command line and its environment.
+/// A program to start: its command line and environment.
 #[derive(Clone, Debug)]
 pub struct Subject {
     pub name: &'static str,
@@ -45,14 +45,14 @@ pub struct Function {
     errors: Option<JoinHandle<String>>,
 }
 
-/// What the process tells the Runtime API.
+/// What the process sends to the Runtime API.
 enum News {
     Ready,
     Answer(Vec<u8>),
     Failure(String),
 }
 
-/// What is left when a process has ended.
+/// The results of a process that has ended.
 pub struct Ended {
     /// What it logged.
     pub log: String,
@@ -122,14 +122,18 @@ impl Function {
     pub fn ready(&mut self) -> Result<Duration> {
         match self.hear()? {
             News::Ready => Ok(self.started.elapsed()),
-            News::Answer(_) => bail!("{} answered without having been asked", self.name),
+            News::Answer(_) => bail!("{} answered without an event", self.name),
             News::Failure(message) => bail!("{} failed: {message}", self.name),
         }
     }
 
-    /// Hands an event to a process that is ready for it, and waits for the answer.
-    pub fn invoke(&mut self, event: &str) -> Result<Vec<u8>> {
-        self.events.send(event.to_owned())?;
+    /// Queues an event, which the process gets when it asks for its next one.
+    pub fn give(&self, event: &str) -> Result<()> {
+        Ok(self.events.send(event.to_owned())?)
+    }
+
+    /// Waits for the answer to an event.
+    pub fn answer(&mut self) -> Result<Vec<u8>> {
         match self.hear()? {
             News::Answer(answer) => Ok(answer),
             News::Ready => bail!("{} asked for the next event before it answered", self.name),
@@ -189,7 +193,7 @@ impl Function {
 
 impl Drop for Function {
     fn drop(&mut self) {
-        // Already ended, or nobody wants it any more.
+        // Fails if it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -213,7 +217,7 @@ fn connection(stream: TcpStream, waiting: &Mutex<Receiver<String>>, tell: &Sende
 }
 
 fn runtime_api(request: Request, waiting: &Mutex<Receiver<String>>, tell: &Sender<News>) -> Response {
-    // Sending fails when the measurement is over and nobody listens any more.
+    // Sending fails when the measurement is over.
     let path = request.path.rsplit('/').next().unwrap_or_default();
     match (&*request.method, path) {
         ("GET", "next") => {

@@ -1,12 +1,12 @@
-//! HTTP: the little of HTTP/1.1 that a stub needs. One thread per connection, requests with a length, keep-alive.
+//! HTTP: the part of HTTP/1.1 that a stub needs. One thread per connection, requests with a length, keep-alive.
 //!
-//! It is the same for all that are measured, and it runs in another process than they do.
+//! It is the same for all subjects, and runs in another process than they do.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// A request, whole.
+/// A complete request.
 pub struct Request {
     pub method: String,
     pub path: String,
@@ -21,7 +21,7 @@ impl Request {
     }
 }
 
-/// An answer, whole.
+/// A complete answer.
 pub struct Response {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
@@ -39,7 +39,8 @@ impl Response {
     }
 }
 
-/// Answers requests until the other side hangs up. A process that is killed hangs up rudely, which is no error here.
+/// Answers requests until the client closes the connection. A process that is killed resets it, which is not an error
+/// here.
 pub fn serve(stream: impl Read + Write, mut answer: impl FnMut(Request) -> Response) -> Result<()> {
     let mut stream = BufReader::with_capacity(64 * 1024, stream);
     while let Some(request) = read(&mut stream)? {
@@ -76,7 +77,7 @@ fn read(stream: &mut BufReader<impl Read>) -> Result<Option<Request>> {
         body: Vec::new(),
     };
     if request.header("transfer-encoding").is_some() {
-        bail!("a request without a length: nobody here should send one");
+        bail!("a request without a length: no subject should send one");
     }
     let length = request.header("content-length").map_or(Ok(0), str::parse)?;
     request.body.resize(length, 0);

@@ -1,6 +1,6 @@
-//! Item: how large DynamoDB reckons an item to be, by which it bills a write. Names count, JSON's punctuation does not.
+//! Item: the size of an item as DynamoDB bills it. Attribute names count, JSON's punctuation does not.
 //!
-//! By AWS's page on item sizes and formats: text by its UTF-8, a number by half its digits and one, a map or list by
+//! From AWS's page on item sizes and formats: text has its UTF-8 bytes, a number half its digits and one, a map or list
 //! three and one for each entry.
 
 use serde_json::{Map, Value};

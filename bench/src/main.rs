@@ -1,13 +1,14 @@
-//! The bench: measures the functions as they are packaged, beside their rivals, and keeps what was reached.
+//! The bench: measures the functions as they are packaged, beside rivals, and guards what was reached.
 //!
-//! `measure` runs all and prints one table; `gate` counts instructions and calls and holds them against a committed
-//! baseline; `cost` and `chart` write the documents that follow from the figures. The Makefile has a verb for each.
+//! `measure` runs everything and prints one table; `gate` compares instructions, calls and billed units with a committed
+//! baseline; `cost` and `chart` generate documents from the figures. The Makefile has a verb for each.
 //!
-//! **Invariant:** wall time and CPU time are reported, never a gate: they are the machine's as much as the code's.
+//! **Invariant:** wall time and CPU time are reported, never gated: they depend on the machine as much as on the code.
 
 mod chart;
 mod cloud;
 mod cost;
+mod dynamo;
 mod events;
 mod function;
 mod gate;
@@ -29,8 +30,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     cloud::Cloud,
+    cost::Prices,
     events::Events,
-    measure::{Effort, Figures},
+    measure::{Effort, Figures, Pair},
     subjects::Places,
 };
 
@@ -38,16 +40,17 @@ const USAGE: &str = "usage: bench measure [--quick] | gate [--accept] | cost | c
                  [--functions DIR] [--rivals DIR] [--python FILE] [--json FILE]";
 
 /// A few minutes on two cores.
-const THOROUGH: Effort = Effort { rounds: 15, requests: 1_000, endurance: 20_000 };
+const THOROUGH: Effort =
+    Effort { rounds: 15, requests: 1_000, endurance: 20_000, journeys: 100, cold_journeys: 60, drains: 3 };
 
 /// A minute or two.
-const QUICK: Effort = Effort { rounds: 3, requests: 200, endurance: 2_000 };
+const QUICK: Effort = Effort { rounds: 3, requests: 200, endurance: 2_000, journeys: 30, cold_journeys: 5, drains: 1 };
 
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Without a backtrace, under which the differences that a gate has printed would be out of sight.
+            // Without a backtrace, which would hide the differences that the gate has printed.
             eprintln!("bench: {error:#}");
             ExitCode::FAILURE
         }
@@ -78,18 +81,22 @@ fn run() -> Result<()> {
             _ => bail!(USAGE),
         }
     }
+    let prices = || Prices::read(&bench.join("prices.json"));
     match &*verb {
         "measure" => {
             let figures = measure(&places, &project, if quick { QUICK } else { THOROUGH })?;
             fs::write(&json, serde_json::to_string_pretty(&figures)? + "\n")?;
-            print!("{}", table::render(&figures));
+            print!("{}", table::render(&figures, &prices()?));
         }
         "gate" => gate::run(&places, &project, &bench.join("baseline.json"), accept)?,
-        "cost" => fs::write(project.join("docs/cost.md"), cost::render(&read(&json)?, &bench.join("prices.json"))?)?,
+        "cost" => {
+            let template = fs::read_to_string(project.join("template.yaml"))?;
+            fs::write(project.join("docs/cost.md"), cost::render(&read(&json)?, &prices()?, &template)?)?;
+        }
         "chart" => {
             let figures = read(&json)?;
             chart::draw(&figures, &project.join("docs/performance.svg"))?;
-            fs::write(project.join("docs/performance.md"), table::page(&figures)?)?;
+            fs::write(project.join("docs/performance.md"), table::page(&figures, &prices()?)?)?;
         }
         _ => bail!(USAGE),
     }
@@ -112,19 +119,26 @@ fn measure(places: &Places, project: &Path, effort: Effort) -> Result<Figures> {
     let mut figures = Figures::default();
     package::note(&mut figures, places)?;
     let rust: Vec<_> = [receiver.clone()].into_iter().chain(rivals).collect();
-    let all: Vec<_> = rust.iter().cloned().chain([python]).collect();
+    let all: Vec<_> = rust.iter().cloned().chain([python.clone()]).collect();
     measure::receivers(&mut figures, &all, &events, effort)?;
     for subject in &rust {
         measure::receiver_instructions(&mut figures, subject, &events)?;
     }
     measure::endurance(&mut figures, &receiver, &events, effort)?;
     measure::receiver_calls(&mut figures, &receiver, &cloud, &events)?;
-    let both = [processor.clone(), powertools];
+    let both = [processor.clone(), powertools.clone()];
     measure::processors(&mut figures, &both, &cloud, &events, effort)?;
     measure::processor_calls(&mut figures, &processor, &cloud, &events)?;
+    measure::rival_units(&mut figures, &powertools, &cloud, &events)?;
     measure::processor_instructions(&mut figures, &processor, &cloud, &events)?;
     measure::processor_wall(&mut figures, &processor, &cloud, &events)?;
     measure::body_curves(&mut figures, &receiver, &processor, &events, effort)?;
+    measure::drain(&mut figures, &processor, &cloud, &events, effort)?;
+    let pairs = [
+        Pair { name: "xendit-hooks", receiver, processor },
+        Pair { name: "python and powertools", receiver: python, processor: powertools },
+    ];
+    measure::journeys(&mut figures, &pairs, &cloud, &events, effort)?;
     Ok(figures)
 }
 

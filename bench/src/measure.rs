@@ -1,39 +1,64 @@
-//! Measure: the recipes. Each starts processes, gives them work, and writes down what the kernel or cachegrind counted.
+//! Measure: starts processes, gives them work, and records what the kernel, cachegrind and the stub have counted.
 //!
-//! Whatever is compared is run in turns, one of each, so that a busy moment of the machine hits all alike.
+//! Everything that is compared is run alternately, so that a busy moment of the machine affects all of it.
 
 use std::{
     collections::BTreeMap,
+    sync::{Mutex, PoisonError, mpsc::Receiver},
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cloud::Cloud,
-    events::Events,
-    function::{Ended, Function, Subject},
+    cloud::{Cloud, Passed},
+    events::{self, Events},
+    function::{Ended, Function, PATIENCE, Subject},
 };
 
-/// What `rivals/hello` says to everybody.
+/// The answer of `rivals/hello` to every request.
 const HELLO: &str = r#"{"body":"{}","statusCode":200}"#;
 
-/// The sizes of bodies that are tried. The largest still fits a message of 1 MiB with its quotes escaped.
+/// The sizes of bodies. The largest fits into a message of 1 MiB with its quotes escaped.
 pub const BODIES: [usize; 7] = [1_000, 3_000, 9_000, 30_000, 90_000, 300_000, 900_000];
 
-/// The sizes of batches that are tried.
+/// The sizes of batches.
 pub const BATCHES: [u64; 4] = [1, 10, 100, 1_000];
+
+/// How long the stub takes for each call where latency is measured.
+pub const STORE_DELAY: Duration = Duration::from_millis(5);
+
+/// The backlog that is drained: so many webhooks, by as many processors at a time as template.yaml allows.
+pub const BACKLOG: u64 = 10_000;
+pub const CONCURRENCY: u64 = 5;
+
+/// How many messages the poller puts into a batch at most (template.yaml).
+pub const BATCH: u64 = 10;
 
 /// How much is measured.
 #[derive(Clone, Copy)]
 pub struct Effort {
-    /// How often each process is started anew.
+    /// How many times each process is started.
     pub rounds: usize,
-    /// How many requests a warm receiver is given.
+    /// How many requests a warm receiver gets.
     pub requests: u32,
-    /// How many requests it must bear without growing.
+    /// How many requests its memory must not grow over.
     pub endurance: u32,
+    /// How many webhooks each warm pair gets, in each round.
+    pub journeys: u64,
+    /// How many pairs are started for one webhook each.
+    pub cold_journeys: usize,
+    /// How many times the backlog is drained.
+    pub drains: usize,
+}
+
+/// A receiver and a processor that work together.
+pub struct Pair {
+    pub name: &'static str,
+    pub receiver: Subject,
+    pub processor: Subject,
 }
 
 /// One figure, measured several times.
@@ -67,13 +92,17 @@ impl Figures {
         self.0.entry(measure.into()).or_default().entry(of.to_owned()).or_default().samples.push(value);
     }
 
-    pub fn median(&self, measure: &str, of: &str) -> Result<f64> {
+    pub fn figure(&self, measure: &str, of: &str) -> Result<&Figure> {
         let figure = self.0.get(measure).and_then(|of_all| of_all.get(of));
-        Ok(figure.with_context(|| format!("{measure} of {of} was not measured"))?.median())
+        figure.with_context(|| format!("{measure} of {of} was not measured"))
+    }
+
+    pub fn median(&self, measure: &str, of: &str) -> Result<f64> {
+        Ok(self.figure(measure, of)?.median())
     }
 }
 
-/// Cold starts and warm requests of all receivers, in turns.
+/// Cold starts and warm requests of all receivers, alternately.
 pub fn receivers(figures: &mut Figures, subjects: &[Subject], events: &Events, effort: Effort) -> Result<()> {
     let request = events.request();
     for round in 0..effort.rounds {
@@ -135,7 +164,7 @@ pub fn endurance(figures: &mut Figures, subject: &Subject, events: &Events, effo
     Ok(())
 }
 
-/// What a webhook asks of AWS and logs when it is accepted, and when it is refused.
+/// The AWS calls and log lines of a webhook that is accepted, and the calls of one that is refused.
 pub fn receiver_calls(figures: &mut Figures, subject: &Subject, cloud: &Cloud, events: &Events) -> Result<()> {
     const WEBHOOKS: u32 = 100;
     let mut function = Function::start(subject)?;
@@ -151,7 +180,7 @@ pub fn receiver_calls(figures: &mut Figures, subject: &Subject, cloud: &Cloud, e
     note_log(figures, subject.name, &log, WEBHOOKS, "received")
 }
 
-/// The processors' CPU per message over the size of the batch, in turns.
+/// The processors' CPU per message over the size of the batch, alternately.
 pub fn processors(
     figures: &mut Figures,
     subjects: &[Subject],
@@ -165,7 +194,7 @@ pub fn processors(
     for round in 0..rounds {
         eprintln!("bench: processors, round {} of {rounds}", round + 1);
         for subject in subjects {
-            cloud.forget();
+            cloud.clear_table();
             let mut function = Function::start(subject)?;
             figures.note("processor ready wall ms", subject.name, ms(function.ready()?));
             for _ in 0..5 {
@@ -191,43 +220,70 @@ pub fn processors(
     Ok(())
 }
 
-/// Calls for a message that is fresh, a duplicate, or older news; and the lines logged of them. Three times, because how
-/// many events go out in one call is a matter of moments.
+/// The AWS calls, their sizes, the billed units and the log lines of messages: first phases, their duplicates, second
+/// phases, and first phases that arrive after the second.
 pub fn processor_calls(figures: &mut Figures, subject: &Subject, cloud: &Cloud, events: &Events) -> Result<()> {
     const MESSAGES: u64 = 100;
-    const TIMES: u64 = 3;
-    cloud.forget();
+    cloud.clear_table();
     let mut function = Function::start(subject)?;
     function.ready()?;
     let mut calls = |what: &str, batch: &str, messages: u64| -> Result<()> {
         cloud.take_seen();
         whole(&mut function, batch)?;
         let seen = cloud.take_seen();
-        figures.note(format!("calls {what}"), subject.name, count(seen.total()) / count(messages));
-        figures.note(format!("bytes of an item {what}"), subject.name, count(seen.item_bytes) / count(messages));
+        let mut note = |measure: String, sum: f64| figures.note(measure, subject.name, sum / count(messages));
+        note(format!("calls {what}"), count(seen.total()));
+        note(format!("write units {what}"), seen.units.written);
+        note(format!("read units {what}"), seen.units.read);
+        note(format!("bytes of an item {what}"), count(seen.item_bytes));
+        note(format!("bytes of an event {what}"), count(seen.event_bytes));
         for (operation, asked) in &seen.by_operation {
-            figures.note(format!("bytes of {operation} {what}"), subject.name, count(asked.bytes) / count(messages));
+            note(format!("bytes of {operation} {what}"), count(asked.bytes));
         }
         Ok(())
     };
-    for time in 0..TIMES {
-        let ids = time * MESSAGES..(time + 1) * MESSAGES;
-        calls("fresh", &events.payments(ids.clone()), MESSAGES)?;
-        calls("duplicate", &events.payments(ids.clone()), MESSAGES)?;
-        calls("further", &events.voids(ids.clone()), MESSAGES)?;
-        calls("stale", &events.payments(ids), MESSAGES)?;
-        let alone = TIMES * MESSAGES + time;
-        calls("fresh and alone", &events.payments(alone..alone + 1), 1)?;
+    calls("fresh", &events.payments(0..MESSAGES), MESSAGES)?;
+    let stored = cloud.stored_bytes_per_item();
+    calls("duplicate", &events.payments(0..MESSAGES), MESSAGES)?;
+    calls("second phase", &events.voids(0..MESSAGES), MESSAGES)?;
+    calls("stale", &events.payments(0..MESSAGES), MESSAGES)?;
+    let alone = MESSAGES..MESSAGES + 1;
+    calls("fresh and alone", &events.payments(alone.clone()), 1)?;
+    calls("duplicate and alone", &events.payments(alone.clone()), 1)?;
+    calls("second phase and alone", &events.voids(alone), 1)?;
+    let mut messages = 4 * MESSAGES + 3;
+    for (kind, first, second) in events.others(0..MESSAGES) {
+        calls(&format!("fresh, {kind}"), &first, MESSAGES)?;
+        calls(&format!("second phase, {kind}"), &second, MESSAGES)?;
+        messages += 2 * MESSAGES;
     }
-    note_log(figures, subject.name, &function.stop()?.log, u32::try_from(TIMES * (4 * MESSAGES + 1))?, "processed")
+    figures.note("bytes stored per subject", subject.name, stored);
+    note_log(figures, subject.name, &function.stop()?.log, u32::try_from(messages)?, "processed")
 }
 
-/// Instructions of our processor for a message that comes alone. Ten at a time take turns by the clock, and the count
+/// The billed units and the event of a fresh message, of a rival.
+pub fn rival_units(figures: &mut Figures, subject: &Subject, cloud: &Cloud, events: &Events) -> Result<()> {
+    const MESSAGES: u64 = 10;
+    cloud.clear_table();
+    let mut function = Function::start(subject)?;
+    function.ready()?;
+    cloud.take_seen();
+    whole(&mut function, &events.payments(0..MESSAGES))?;
+    let seen = cloud.take_seen();
+    figures.note("calls fresh", subject.name, count(seen.total()) / count(MESSAGES));
+    figures.note("write units fresh", subject.name, seen.units.written / count(MESSAGES));
+    figures.note("read units fresh", subject.name, seen.units.read / count(MESSAGES));
+    figures.note("bytes of an event fresh", subject.name, count(seen.event_bytes) / count(MESSAGES));
+    function.stop()?;
+    Ok(())
+}
+
+/// Instructions of our processor for a message in a batch of its own. The count of ten at a time, which run concurrently,
 /// would not repeat.
 pub fn processor_instructions(figures: &mut Figures, subject: &Subject, cloud: &Cloud, events: &Events) -> Result<()> {
     const MORE: u64 = 50;
     let count_messages = |messages: u64| {
-        cloud.forget();
+        cloud.clear_table();
         let mut function = Function::start_counted(subject)?;
         function.ready()?;
         for id in 0..messages {
@@ -240,16 +296,16 @@ pub fn processor_instructions(figures: &mut Figures, subject: &Subject, cloud: &
     Ok(())
 }
 
-/// How long a batch takes when every call takes 5 ms, in units of what one message takes alone.
+/// How long a batch takes when every call takes 5 ms.
 pub fn processor_wall(figures: &mut Figures, subject: &Subject, cloud: &Cloud, events: &Events) -> Result<()> {
-    cloud.forget();
+    cloud.clear_table();
     let mut function = Function::start(subject)?;
     function.ready()?;
     let mut ids = 0_u64..;
     for _ in 0..3 {
         whole(&mut function, &events.payments(take(&mut ids, 20)))?;
     }
-    cloud.set_delay(Duration::from_millis(5));
+    cloud.set_delay(STORE_DELAY);
     for _ in 0..5 {
         for size in BATCHES {
             let batch = events.payments(take(&mut ids, size));
@@ -263,7 +319,135 @@ pub fn processor_wall(figures: &mut Figures, subject: &Subject, cloud: &Cloud, e
     Ok(())
 }
 
-/// CPU and memory over the size of the body. Each size has a process of its own: memory is seldom given back.
+/// From the POST of a webhook until its event is on the bus, through a receiver and a processor, when every call takes
+/// 5 ms. The queue's poller is not part of it: here, the message is passed on as soon as the queue has stored it.
+pub fn journeys(figures: &mut Figures, pairs: &[Pair], cloud: &Cloud, events: &Events, effort: Effort) -> Result<()> {
+    cloud.clear_table();
+    cloud.set_delay(STORE_DELAY);
+    let passed = cloud.watch();
+    let mut ids = 0_u64..;
+    let mut next = || events.request_about(ids.next().unwrap_or_default());
+    for round in 0..effort.cold_journeys {
+        eprintln!("bench: cold starts of both functions, round {} of {}", round + 1, effort.cold_journeys);
+        for pair in pairs {
+            let request = next();
+            let begun = Instant::now();
+            let mut receiver = Function::start(&pair.receiver)?;
+            receiver.give(&request)?;
+            let message = queued(&passed)?;
+            let mut processor = Function::start(&pair.processor)?;
+            processor.give(&events::batch_of(&message, 0))?;
+            let (published, _) = published(&passed)?;
+            figures.note("journey ms cold", pair.name, ms(published - begun));
+            receiver.ready()?;
+            answered(&mut receiver)?;
+            processor.ready()?;
+            done(&mut processor)?;
+            figures.note("first message cpu ms", pair.processor.name, ms(processor.cpu()?));
+            receiver.stop()?;
+            processor.stop()?;
+        }
+    }
+    for round in 0..effort.rounds {
+        eprintln!("bench: both functions, round {} of {}", round + 1, effort.rounds);
+        let start = |pair: &Pair| -> Result<_> {
+            let mut both = (Function::start(&pair.receiver)?, Function::start(&pair.processor)?);
+            both.0.ready()?;
+            both.1.ready()?;
+            Ok(both)
+        };
+        let mut running = pairs.iter().map(start).collect::<Result<Vec<_>>>()?;
+        let mut journeys: Vec<_> = pairs.iter().map(|_| Figure::default()).collect();
+        for journey in 0..effort.journeys + effort.journeys / 5 {
+            for ((pair, (receiver, processor)), times) in pairs.iter().zip(&mut running).zip(&mut journeys) {
+                let request = next();
+                cloud.take_seen();
+                let begun = Instant::now();
+                receiver.give(&request)?;
+                processor.give(&events::batch_of(&queued(&passed)?, journey))?;
+                let (published, calls) = published(&passed)?;
+                // The first fifth is to warm up.
+                if journey >= effort.journeys / 5 {
+                    times.samples.push(ms(published - begun));
+                }
+                if journey == 0 {
+                    figures.note("journey calls", pair.name, count(calls));
+                }
+                answered(receiver)?;
+                receiver.ready()?;
+                done(processor)?;
+                processor.ready()?;
+            }
+        }
+        for (pair, times) in pairs.iter().zip(&journeys) {
+            figures.note("journey ms warm, p50", pair.name, times.at(0.5));
+            figures.note("journey ms warm, p99", pair.name, times.at(0.99));
+        }
+        for (receiver, processor) in running {
+            receiver.stop()?;
+            processor.stop()?;
+        }
+    }
+    cloud.set_delay(Duration::ZERO);
+    Ok(())
+}
+
+/// The message that the queue has stored.
+fn queued(passed: &Receiver<Passed>) -> Result<String> {
+    match passed.recv_timeout(PATIENCE)? {
+        Passed::Queue(message) => Ok(message),
+        Passed::Bus { .. } => bail!("an event was published before its webhook was queued"),
+    }
+}
+
+/// When the bus has stored an event, and how many calls there had been by then.
+fn published(passed: &Receiver<Passed>) -> Result<(Instant, u64)> {
+    match passed.recv_timeout(PATIENCE)? {
+        Passed::Bus { at, calls } => Ok((at, calls)),
+        Passed::Queue(_) => bail!("a message was queued instead of an event being published"),
+    }
+}
+
+/// How long a backlog takes when every call takes 5 ms, and how many calls that are.
+pub fn drain(figures: &mut Figures, subject: &Subject, cloud: &Cloud, events: &Events, effort: Effort) -> Result<()> {
+    for round in 0..effort.drains {
+        eprintln!("bench: a backlog, round {} of {}", round + 1, effort.drains);
+        cloud.clear_table();
+        let mut ids = 0_u64..;
+        let mut functions = (0..CONCURRENCY).map(|_| Function::start(subject)).collect::<Result<Vec<_>>>()?;
+        for function in &mut functions {
+            function.ready()?;
+            whole(function, &events.payments(take(&mut ids, BATCH)))?;
+        }
+        let backlog: Vec<_> = (0..BACKLOG / BATCH).map(|_| events.payments(take(&mut ids, BATCH))).collect();
+        let backlog = Mutex::new(backlog.into_iter());
+        let next = || backlog.lock().unwrap_or_else(PoisonError::into_inner).next();
+        cloud.take_seen();
+        cloud.set_delay(STORE_DELAY);
+        let begun = Instant::now();
+        thread::scope(|scope| -> Result<()> {
+            let work = |function: &mut Function| -> Result<()> {
+                while let Some(batch) = next() {
+                    whole(function, &batch)?;
+                }
+                Ok(())
+            };
+            let workers: Vec<_> = functions.iter_mut().map(|function| scope.spawn(move || work(function))).collect();
+            workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| anyhow!("a panic in a drain"))?)
+        })?;
+        figures.note("wall ms of a backlog at 5 ms", subject.name, ms(begun.elapsed()));
+        cloud.set_delay(Duration::ZERO);
+        figures.note("calls of a backlog", subject.name, count(cloud.take_seen().total()) / count(BACKLOG));
+        let cpu = functions.iter().map(Function::cpu).collect::<Result<Vec<_>>>()?.iter().sum();
+        figures.note("cpu ms of a backlog", subject.name, ms(cpu));
+        for function in functions {
+            function.stop()?;
+        }
+    }
+    Ok(())
+}
+
+/// CPU and memory over the size of the body. Each size has its own process, because processes seldom return memory.
 pub fn body_curves(
     figures: &mut Figures,
     receiver: &Subject,
@@ -309,7 +493,7 @@ fn note_curve(
     Ok(())
 }
 
-/// Gives a ready receiver requests one after the other, each accepted.
+/// Gives a ready receiver requests, one after the other, each of which it must accept.
 fn serve(function: &mut Function, request: &str, times: u32) -> Result<()> {
     for _ in 0..times {
         accepted(function, request)?;
@@ -319,16 +503,23 @@ fn serve(function: &mut Function, request: &str, times: u32) -> Result<()> {
 }
 
 fn accepted(function: &mut Function, request: &str) -> Result<()> {
-    let answer = function.invoke(request)?;
+    function.give(request)?;
+    answered(function)
+}
+
+/// Waits for the answer to a request that a receiver must accept.
+fn answered(function: &mut Function) -> Result<()> {
+    let answer = function.answer()?;
     let text = String::from_utf8_lossy(&answer);
     ensure!(text.contains("200"), "a request was not accepted: {text}");
     Ok(())
 }
 
-/// The same with requests that must be refused. The one that trusts everybody is not asked to.
+/// The same with requests that must be refused. `hello` accepts every request.
 fn refuse(function: &mut Function, request: &str, times: u32) -> Result<()> {
     for _ in 0..times {
-        let answer = function.invoke(request)?;
+        function.give(request)?;
+        let answer = function.answer()?;
         let text = String::from_utf8_lossy(&answer);
         ensure!(text.contains("401") || text == HELLO, "a forged request was not refused: {text}");
         function.ready()?;
@@ -336,19 +527,26 @@ fn refuse(function: &mut Function, request: &str, times: u32) -> Result<()> {
     Ok(())
 }
 
-/// Gives a ready processor a batch, every message of which must be done.
+/// Gives a ready processor a batch, every message of which it must process.
 fn whole(function: &mut Function, batch: &str) -> Result<()> {
-    let answer = function.invoke(batch)?;
+    function.give(batch)?;
+    done(function)?;
+    function.ready()?;
+    Ok(())
+}
+
+/// Waits for the answer to a batch that a processor must process.
+fn done(function: &mut Function) -> Result<()> {
+    let answer = function.answer()?;
     let text = String::from_utf8_lossy(&answer);
     ensure!(
         text.contains(r#""batchItemFailures":[]"#) || text.contains(r#""batchItemFailures": []"#),
         "messages failed: {text}"
     );
-    function.ready()?;
     Ok(())
 }
 
-/// Every webhook has one line, and lines have a length.
+/// How many lines there are per webhook, and how long they are.
 fn note_log(figures: &mut Figures, of: &str, log: &str, webhooks: u32, word: &str) -> Result<()> {
     let lines: Vec<_> = log.lines().filter(|line| line.contains(word)).collect();
     let bytes: usize = lines.iter().map(|line| line.len() + 1).sum();

@@ -1,4 +1,4 @@
-//! Package: what is uploaded. The size of each binary, and of the zip that Lambda gets.
+//! Package: the size of each binary, and of the zip that Lambda gets.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! Subjects: what is measured. Our two functions as they are packaged, and the rivals built from `rivals/`.
+//! Subjects: what is measured: our two functions as they are packaged, and the rivals in `rivals/`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,9 +9,9 @@ use crate::{cloud::Cloud, events::TOKEN, function::Subject};
 
 /// Where the binaries are.
 pub struct Places {
-    /// What `cargo lambda build` made of the functions.
+    /// The functions that `cargo lambda build` has built.
     pub functions: PathBuf,
-    /// What `cargo build` made of the rivals.
+    /// The rivals that `cargo build` has built.
     pub rivals: PathBuf,
     /// The Python of the rivals' virtual environment.
     pub python: PathBuf,
@@ -77,14 +77,14 @@ fn python(name: &'static str, handler: &str, places: &Places, cloud: &Cloud) -> 
 }
 
 fn binary(name: &'static str, path: &Path, environment: Vec<(&'static str, String)>) -> Result<Subject> {
-    ensure!(path.is_file(), "{} is not built: run it by `make bench`", path.display());
+    ensure!(path.is_file(), "{} is not built: use `make bench`", path.display());
     Ok(Subject { name, command: vec![path.display().to_string()], environment })
 }
 
 fn ours(cloud: &Cloud, more: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
     let mut environment = vec![
         ("AWS_ENDPOINT_URL", cloud.endpoint.clone()),
-        // With our own authorities in it, so that as many are read as in the cloud.
+        // Contains our own authorities too, so that no fewer are read than on AWS.
         ("AWS_CA_BUNDLE", cloud.our_roots.display().to_string()),
         ("QUEUE_URL", queue_url(cloud)),
         ("INBOX_BUCKET", "inbox".to_owned()),
@@ -99,7 +99,7 @@ fn theirs(cloud: &Cloud) -> Vec<(&'static str, String)> {
     let roots = cloud.system_roots.display().to_string();
     vec![
         ("AWS_ENDPOINT_URL", cloud.endpoint.clone()),
-        // The first is read by rustls, the second by boto3.
+        // rustls reads the first, boto3 the second.
         ("SSL_CERT_FILE", roots.clone()),
         ("AWS_CA_BUNDLE", roots),
         ("AWS_DEFAULT_REGION", "ap-southeast-1".to_owned()),

@@ -1,13 +1,15 @@
-//! `dev`: the whole system on one machine. The functions are the real binaries; AWS is moto with the resources of
-//! template.yaml.
+//! `dev`: runs the whole system on this machine. The functions are the real binaries. moto emulates AWS, with the resources
+//! of template.yaml.
 //!
 //! ```text
 //! curl ─▶ gateway ─▶ receiver ─▶ queue ─▶ poller ─▶ processor ─▶ ledger, bus
-//!         (plays API Gateway)    (moto)   (plays Lambda's SQS trigger)
+//!         (in place of           (moto)   (in place of           (moto)
+//!         API Gateway)                    Lambda's SQS trigger)
 //! ```
 //!
-//! `stack` tells the story; each part has a file. A webhook is reported once its result is known: answered, removed from
-//! the queue, and found in the ledger or in the dead-letter queue.
+//! `run_stack` starts the parts, which have one file each, and reports every webhook. The report of an acknowledged webhook
+//! waits until its message is deleted from the queue, and says whether the webhook is in the ledger or in the dead-letter
+//! queue.
 
 mod children;
 mod functions;
@@ -37,34 +39,34 @@ use self::{
 };
 use crate::project::{Project, Running};
 
-/// How long to wait for the next bundled webhook before the missing ones count as lost.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// If no webhook arrives for this long, the bundled webhooks without a result count as lost.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_mins(1);
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Port that receives webhooks. Default: 8787, or a free port if 8787 is in use.
+    /// The port that receives webhooks. Default: 8787, or a free port if 8787 is in use.
     #[arg(long)]
     port: Option<u16>,
-    /// Send every bundled webhook, print the report and exit. The exit code is non-zero if a webhook was refused or lost.
+    /// Send every bundled webhook once, print the report and exit. The exit code is 1 if a webhook was refused or lost.
     #[arg(long)]
     once: bool,
-    /// Print one JSON object per line: first the addresses of the stack, then each webhook.
+    /// Print one JSON object per line: first the addresses of the local stack, then one object per webhook.
     #[arg(long)]
     json: bool,
-    /// Address of the emulated AWS. With 0.0.0.0:5000 a container of `sam local invoke` can reach it.
+    /// The address of the emulated AWS. Use 0.0.0.0:5000 for `make invoke`, whose container cannot reach the default.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
     aws: SocketAddr,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
-    // Do not wait for blocking calls to children that are gone.
-    let result = runtime.block_on(stack(options));
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
+    let result = runtime.block_on(run_stack(options));
+    // Do not wait for blocking HTTP calls to processes that have exited.
     runtime.shutdown_background();
     result
 }
 
-async fn stack(options: &Options) -> Result<ExitCode> {
+async fn run_stack(options: &Options) -> Result<ExitCode> {
     let project = Project::find()?;
     let progress = Progress::new();
     progress.step("installing the tools into .venv", project.install_tools()).await?;
@@ -73,14 +75,15 @@ async fn stack(options: &Options) -> Result<ExitCode> {
     let aws = progress.step("starting the local AWS", LocalAws::start(&project, &mut children, options.aws)).await?;
     let functions = Functions::start(&project, &mut children, &binaries, &aws);
     let functions = progress.step("starting the functions", functions).await?;
-    let (arrived, mut arrivals) = mpsc::unbounded_channel();
-    let (finished, mut deliveries) = mpsc::unbounded_channel();
-    let gateway = Gateway::open(options.port, functions.clone(), arrived).await?;
-    let poller = tokio::spawn(Poller::new(aws.clone(), functions, finished).run());
+    let (answered_sender, mut answered) = mpsc::unbounded_channel();
+    let (deleted_sender, mut deleted) = mpsc::unbounded_channel();
+    let gateway = Gateway::open(options.port, functions.clone(), answered_sender).await?;
+    let poller = tokio::spawn(Poller::new(aws.clone(), functions, deleted_sender).run());
 
     let running = Running { url: format!("{}/webhook", gateway.url), token: TOKEN.to_owned() };
     std::fs::write(project.running_file(), serde_json::to_vec(&running)?)?;
-    let mut report = Report::new(options.json);
+    let samples = project.webhooks()?;
+    let mut report = Report::new(options.json, samples.len());
     report.ready(&Ready {
         url: &running.url,
         topic_url: &format!("{}/{{topic}}", running.url),
@@ -94,37 +97,35 @@ async fn stack(options: &Options) -> Result<ExitCode> {
         log_dir: &children.logs,
     })?;
 
-    let samples = project.webhooks()?;
-    let mut expected = samples.len();
     let sending = tokio::task::spawn_blocking({
         let url = running.url.clone();
         move || gateway::send_all(&samples, &url, TOKEN)
     });
-    let mut give_up = Box::pin(tokio::time::sleep(PATIENCE));
+    let mut timeout = Box::pin(tokio::time::sleep(ARRIVAL_TIMEOUT));
     let mut terminated = signal(SignalKind::terminate())?;
-    let mut open: Vec<Row> = Vec::new();
+    let mut in_queue: Vec<Row> = Vec::new();
     let mut serving = false;
     let end = loop {
         tokio::select! {
-            Some(arrival) = arrivals.recv() => {
-                give_up.as_mut().reset(tokio::time::Instant::now() + PATIENCE);
-                let row = Row::of(arrival);
-                if row.delivery.is_some() { open.push(row) } else { expected -= report.add(row)? }
+            Some(request) = answered.recv() => {
+                timeout.as_mut().reset(tokio::time::Instant::now() + ARRIVAL_TIMEOUT);
+                let row = Row::new(request);
+                if row.delivery.is_some() { in_queue.push(row) } else { report.add(row)? }
             }
-            Some(delivery) = deliveries.recv() => {
-                if let Some(at) = open.iter().position(|row| row.delivery.as_ref() == Some(&delivery.id)) {
-                    let mut row = open.swap_remove(at);
+            Some(delivery) = deleted.recv() => {
+                if let Some(at) = in_queue.iter().position(|row| row.delivery.as_ref() == Some(&delivery.id)) {
+                    let mut row = in_queue.swap_remove(at);
                     row.complete(delivery, &aws).await?;
-                    expected -= report.add(row)?;
+                    report.add(row)?;
                 }
             }
             exited = children.exited() => break Err(exited),
-            () = &mut give_up, if expected > 0 => break Ok(()),
+            () = &mut timeout, if report.missing() > 0 => break Ok(()),
             _ = tokio::signal::ctrl_c() => break Ok(()),
             _ = terminated.recv() => break Ok(()),
         }
-        if expected == 0 && !serving {
-            report.summarize(0);
+        if report.missing() == 0 && !serving {
+            report.print_summary();
             if options.once {
                 break Ok(());
             }
@@ -137,14 +138,14 @@ async fn stack(options: &Options) -> Result<ExitCode> {
     sending.abort();
     drop(gateway);
     children.stop().await;
-    if !serving && expected > 0 {
-        report.summarize(expected);
+    if report.missing() > 0 {
+        report.print_summary();
     }
-    let failures = expected + report.failures();
+    let failures = report.failures();
     match end {
         Err(exited) => Err(exited.context(format!("{failures} of the bundled webhooks were not processed"))),
         Ok(()) if failures > 0 && !serving => {
-            bail!("{failures} of the bundled webhooks were not processed; the logs are in {}", children.logs.display())
+            bail!("{failures} of the bundled webhooks were not processed; see the logs in {}", children.logs.display())
         }
         Ok(()) => Ok(ExitCode::SUCCESS),
     }

@@ -1,4 +1,4 @@
-//! `events`: lists the known webhooks, from the tables by which the processor recognises them.
+//! `events`: lists the known webhooks. It reads the tables with which the processor recognises webhooks.
 
 use std::{
     fmt::Write as _,
@@ -17,7 +17,7 @@ use shared::{
 
 use crate::project::Project;
 
-/// The text above the table in docs/webhooks.md.
+/// The text above the table in docs/webhooks.md. After a change, run `make docs`.
 const INTRODUCTION: &str = "\
 # Webhooks
 
@@ -39,7 +39,7 @@ keys that are read, and a sample body.
 pub(crate) struct Options {
     /// Show one webhook in detail: the meaning of each status, the keys that are read, and a sample body.
     name: Option<String>,
-    /// List only products whose name contains this text. Case is ignored.
+    /// List only the products whose name contains this text, in upper or lower case.
     #[arg(long)]
     product: Option<String>,
     /// Print one JSON object per line.
@@ -51,17 +51,17 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let known: Vec<_> = webhook::catalogue().filter(|entry| options.includes(entry)).collect();
-    ensure!(!known.is_empty(), "no such webhook is known; `xendit-hooks events` lists all known ones");
+    let entries: Vec<_> = webhook::catalogue().filter(|entry| options.includes(entry)).collect();
+    ensure!(!entries.is_empty(), "no such webhook is known; `xendit-hooks events` lists all known webhooks");
     let text = if options.markdown {
-        markdown(&known)
+        markdown(&entries)
     } else if options.json {
-        json(&known)?
+        json(&entries)?
     } else if options.name.is_some() {
         let project = Project::find()?;
-        known.iter().map(|entry| describe(entry, &project)).collect::<Result<Vec<_>>>()?.join("\n")
+        entries.iter().map(|entry| describe(entry, &project)).collect::<Result<Vec<_>>>()?.join("\n")
     } else {
-        table(&known)
+        table(&entries)
     };
     anstream::print!("{text}");
     Ok(ExitCode::SUCCESS)
@@ -69,31 +69,31 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 impl Options {
     fn includes(&self, entry: &Entry) -> bool {
-        let product = |part: &String| entry.product.to_lowercase().contains(&part.to_lowercase());
-        self.name.as_ref().is_none_or(|name| name == entry.event) && self.product.as_ref().is_none_or(product)
+        let is_in_product = |text: &String| entry.product.to_lowercase().contains(&text.to_lowercase());
+        self.name.as_ref().is_none_or(|name| name == entry.event) && self.product.as_ref().is_none_or(is_in_product)
     }
 }
 
-/// An entry as JSON.
+/// One webhook as a JSON line.
 #[derive(Serialize)]
 struct Line<'a> {
     product: &'a str,
     topic: String,
     event: &'a str,
-    /// Whether the body names the event.
+    /// Whether the body contains the event name.
     named: bool,
     callback_type: Option<String>,
     stages: &'a [Stage],
-    /// The stage when the body has no status.
+    /// The stage of a body without a status.
     without_status: Option<Stage>,
-    /// Each status with its stage. Null: the status does not matter.
+    /// Each status with its stage. Null: the stage does not depend on the status.
     statuses: Option<&'a [(&'a str, Stage)]>,
     keys: &'a [&'a str],
 }
 
-fn json(known: &[Entry]) -> Result<String> {
+fn json(entries: &[Entry]) -> Result<String> {
     let mut text = String::new();
-    for entry in known {
+    for entry in entries {
         let line = Line {
             product: entry.product,
             topic: entry.topic(),
@@ -111,11 +111,11 @@ fn json(known: &[Entry]) -> Result<String> {
     Ok(text)
 }
 
-fn table(known: &[Entry]) -> String {
+fn table(entries: &[Entry]) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_header(["product", "topic", "event", "kind.phase", "callback type"]);
-    for entry in known {
+    for entry in entries {
         table.add_row([
             entry.product.to_owned(),
             entry.topic(),
@@ -127,10 +127,10 @@ fn table(known: &[Entry]) -> String {
     format!("{table}\n")
 }
 
-fn markdown(known: &[Entry]) -> String {
+fn markdown(entries: &[Entry]) -> String {
     let mut page =
         format!("{INTRODUCTION}\n| Product | Topic | Event | Stages | Callback type |\n|---|---|---|---|---|\n");
-    for entry in known {
+    for entry in entries {
         let callback_type = entry.callback_type().map_or_else(|| "—".to_owned(), |name| format!("`{name}`"));
         let (topic, event) = (entry.topic(), event_name(entry));
         let _ =
@@ -139,6 +139,7 @@ fn markdown(known: &[Entry]) -> String {
     page
 }
 
+/// The event name. In brackets: the name is ours, and not in the body.
 fn event_name(entry: &Entry) -> String {
     if entry.is_named { entry.event.to_owned() } else { format!("({})", entry.event) }
 }
@@ -150,20 +151,20 @@ fn stages(entry: &Entry, quote: &str) -> String {
 
 /// One webhook in detail.
 fn describe(entry: &Entry, project: &Project) -> Result<String> {
-    let mut means = Table::new();
-    means.load_style(NOTHING);
+    let mut statuses = Table::new();
+    statuses.load_style(NOTHING);
     for (status, stage) in entry.statuses.iter().flatten() {
-        means.add_row([*status, stage.as_str()]);
+        statuses.add_row([*status, stage.as_str()]);
     }
     if let Some(stage) = entry.without_status {
-        let when = if entry.statuses.is_none() { "any" } else { "none" };
-        means.add_row([when, stage.as_str()]);
+        let status = if entry.statuses.is_none() { "(any)" } else { "(none)" };
+        statuses.add_row([status, stage.as_str()]);
     }
     let mut text = format!("{}: {}\n\n", entry.product, event_name(entry));
     let _ = writeln!(text, "url             …/webhook/{}", entry.topic());
     let _ = writeln!(text, "callback type   {}", entry.callback_type().as_deref().unwrap_or("none"));
     let _ = writeln!(text, "keys            {}", entry.keys.join(", "));
-    let _ = writeln!(text, "\nstatus\n{means}");
+    let _ = writeln!(text, "\nstatus\n{statuses}");
     for file in samples(entry, project)? {
         let body = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let file = file.strip_prefix(project.root()).unwrap_or(&file);
@@ -172,12 +173,12 @@ fn describe(entry: &Entry, project: &Project) -> Result<String> {
     Ok(text)
 }
 
-/// The bundled bodies of this webhook.
+/// The files of the bundled bodies of a webhook.
 fn samples(entry: &Entry, project: &Project) -> Result<Vec<PathBuf>> {
-    let is_one = |file: &PathBuf| recognised(file).is_some_and(|other| other == *entry);
-    Ok(project.webhooks()?.into_iter().filter(is_one).collect())
+    let is_sample = |file: &PathBuf| recognise(file).is_some_and(|other| other == *entry);
+    Ok(project.webhooks()?.into_iter().filter(is_sample).collect())
 }
 
-fn recognised(file: &Path) -> Option<Entry> {
+fn recognise(file: &Path) -> Option<Entry> {
     Webhook::parse(&std::fs::read(file).ok()?, None).ok()?.entry()
 }

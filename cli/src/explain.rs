@@ -1,4 +1,4 @@
-//! `explain`: shows what the processor would recognise in a body. It runs the same code.
+//! `explain`: shows how the processor reads a webhook body. It runs the processor's own code, without AWS.
 
 use std::{io::Read as _, path::PathBuf, process::ExitCode};
 
@@ -11,10 +11,10 @@ use shared::{lifecycle::Kind, topic::Topic, webhook::Webhook};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Files with one body each. `-` reads standard input.
+    /// The files to read, with one body each. `-` reads standard input.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// The topic of the URL, as in /webhook/TOPIC. It helps to recognise a body without an event name.
+    /// The topic in the URL, as in /webhook/TOPIC. It helps to recognise a body without an event name.
     #[arg(long)]
     topic: Option<Topic>,
     /// Print one JSON object per line.
@@ -22,9 +22,9 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// What was recognised in a body.
+/// What the processor reads in one body.
 #[derive(Serialize)]
-pub(crate) struct Explanation {
+struct Explanation {
     file: String,
     event: String,
     kind: &'static str,
@@ -32,12 +32,12 @@ pub(crate) struct Explanation {
     id: String,
     account: Option<String>,
     reference: Option<String>,
-    /// The exact amount that was paid, or else the one that was requested.
+    /// The amount that was paid; if none was paid, the amount that was requested.
     amount: Option<String>,
     currency: Option<String>,
     occurred_at: Option<String>,
     unknown: bool,
-    /// Why it is unknown.
+    /// Why the webhook is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// Fields with an unexpected type or value.
@@ -52,9 +52,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut failed = false;
     for file in &options.files {
         match explain(file, options.topic.as_ref()) {
-            Ok(one) if options.json => anstream::println!("{}", serde_json::to_string(&one)?),
-            Ok(one) => {
-                table.add_row(row(&one));
+            Ok(explanation) if options.json => anstream::println!("{}", serde_json::to_string(&explanation)?),
+            Ok(explanation) => {
+                table.add_row(row(&explanation));
             }
             Err(error) => {
                 failed = true;
@@ -76,7 +76,7 @@ fn explain(file: &PathBuf, topic: Option<&Topic>) -> Result<Explanation> {
     } else {
         body = std::fs::read(file).with_context(|| format!("cannot read {name}"))?;
     }
-    let webhook = Webhook::parse(&body, topic).with_context(|| format!("{name} is not a webhook"))?;
+    let webhook = Webhook::parse(&body, topic).with_context(|| format!("cannot read a webhook in {name}"))?;
     let seen = webhook.observe();
     let money = State::from(&seen).paid_in_all().or(seen.requested);
     Ok(Explanation {
@@ -96,19 +96,19 @@ fn explain(file: &PathBuf, topic: Option<&Topic>) -> Result<Explanation> {
     })
 }
 
-fn row(one: &Explanation) -> [String; 7] {
-    let file = one.file.rsplit('/').next().unwrap_or(&one.file).to_owned();
-    let amount = match (&one.currency, &one.amount) {
+fn row(explanation: &Explanation) -> [String; 7] {
+    let file = explanation.file.rsplit('/').next().unwrap_or(&explanation.file).to_owned();
+    let amount = match (&explanation.currency, &explanation.amount) {
         (Some(currency), Some(amount)) => format!("{currency} {amount}"),
         _ => String::new(),
     };
-    let notes: Vec<_> = one.reason.iter().chain(&one.drift).cloned().collect();
+    let notes: Vec<_> = explanation.reason.iter().chain(&explanation.drift).cloned().collect();
     [
         file,
-        one.event.clone(),
-        format!("{}.{}", one.kind, one.phase),
-        one.id.clone(),
-        one.reference.clone().unwrap_or_default(),
+        explanation.event.clone(),
+        format!("{}.{}", explanation.kind, explanation.phase),
+        explanation.id.clone(),
+        explanation.reference.clone().unwrap_or_default(),
         amount,
         notes.join("; "),
     ]

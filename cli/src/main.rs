@@ -1,7 +1,7 @@
-//! `xendit-hooks`: the command-line tool. Each command is one file.
+//! `xendit-hooks`: the command-line tool for developers and operators. It is not deployed. Each command has its own file.
 //!
-//! **Invariant:** output for people goes through `anstream`, which drops colours where they cannot be shown. `--json`
-//! prints one JSON object per line on standard output, and nothing else there.
+//! **Invariant:** all output goes through `anstream`, which drops colours that the output cannot show. With `--json`, a
+//! command prints only JSON on standard output, one object per line.
 
 mod dev;
 mod events;
@@ -28,11 +28,11 @@ enum Command {
     Dev(dev::Options),
     /// List the known webhooks, or show one in detail.
     Events(events::Options),
-    /// Show what the processor would recognise in a body.
+    /// Show how the processor reads a webhook body.
     Explain(explain::Options),
     /// Send a bundled webhook or one from a file, with optional changes.
     Trigger(trigger::Options),
-    /// Make callback tokens and their digests.
+    /// Create callback tokens and their digests.
     #[command(subcommand)]
     Token(token::Command),
 }

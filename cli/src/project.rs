@@ -1,4 +1,4 @@
-//! Project: finds this repository for the commands that need its template, tools or bundled webhooks.
+//! Project: finds the checkout of this repository, for the commands that need its template, its tools or the bundled webhooks.
 
 use std::{
     env,
@@ -16,7 +16,7 @@ pub(crate) struct Project {
     root: PathBuf,
 }
 
-/// How to reach the running local stack. `dev` writes it to a file for `trigger`.
+/// How to reach the running local stack. `dev` writes it to a file, and `trigger` reads it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Running {
     pub(crate) url: String,
@@ -24,13 +24,13 @@ pub(crate) struct Running {
 }
 
 impl Project {
-    /// The checkout around the current directory.
+    /// Finds the checkout that contains the current directory.
     pub(crate) fn find() -> Result<Self> {
         let here = env::current_dir().context("cannot find the current directory")?;
         let root =
             here.ancestors().find(|folder| folder.join("template.yaml").is_file() && folder.join("events").is_dir());
         let root =
-            root.context("the current directory is not in a checkout of Xendit Hooks; change to one and try again")?;
+            root.context("the current directory is not in a checkout of Xendit Hooks; change into one and try again")?;
         Ok(Self { root: root.to_owned() })
     }
 
@@ -38,7 +38,7 @@ impl Project {
         &self.root
     }
 
-    /// Installs the tools, by the same command that a person uses.
+    /// Installs the tools, as `make setup` does.
     pub(crate) async fn install_tools(&self) -> Result<()> {
         let output = Command::new("make")
             .args(["--silent", "setup"])
@@ -52,17 +52,17 @@ impl Project {
         Ok(())
     }
 
-    /// The path of a tool that `make setup` installs.
+    /// The path of a tool that `make setup` installed.
     pub(crate) fn tool(&self, name: &str) -> PathBuf {
         self.root.join(".venv/bin").join(name)
     }
 
-    /// The folder of all runs, with their logs.
+    /// The folder with the logs of all runs.
     pub(crate) fn runs(&self) -> PathBuf {
         self.root.join(".run")
     }
 
-    /// The bundled webhooks, sorted by name.
+    /// The files of the bundled webhooks, sorted by name.
     pub(crate) fn webhooks(&self) -> Result<Vec<PathBuf>> {
         let folder = self.root.join("events/webhooks");
         let entries = folder.read_dir().with_context(|| format!("cannot read {}", folder.display()))?;

@@ -1,6 +1,6 @@
-//! `token`: digests for the template, and new tokens for local use.
+//! `token`: prints the digest of a callback token for the template, and creates tokens for local use.
 //!
-//! **Invariant:** a token is never a command-line argument, because arguments stay in the shell's history and show in `ps`.
+//! **Invariant:** these commands never take a token as an argument, because the shell's history and `ps` show arguments.
 
 use std::{
     io::{IsTerminal as _, Read as _},
@@ -12,7 +12,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Subcommand;
 use receiver::verify::Digest;
 
-/// A digest is safe to show only if nobody can guess its token. Xendit's tokens are far longer than this.
+/// A digest is safe to publish only if nobody can guess its token. Xendit's tokens are far longer than this.
 const MIN_TOKEN_CHARS: usize = 16;
 
 /// The number of random bytes in a new token.
@@ -20,9 +20,9 @@ const NEW_TOKEN_BYTES: usize = 32;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Read a token from the terminal or standard input and print its digest for `CallbackTokens`.
+    /// Read a token from the terminal or from standard input, and print its digest for `CallbackTokens`.
     Digest,
-    /// Print a new random token for local use. Xendit shows its own token in the dashboard under Settings, Webhooks.
+    /// Print a new random token for local use. Xendit's own token is in its dashboard under Settings, Webhooks.
     New,
 }
 
@@ -48,7 +48,7 @@ fn digest(token: &str) -> Result<Digest> {
     let chars = token.chars().count();
     ensure!(
         chars >= MIN_TOKEN_CHARS,
-        "a callback token has at least {MIN_TOKEN_CHARS} characters, and this one has {chars}; \
+        "a callback token has at least {MIN_TOKEN_CHARS} characters, but this one has {chars}; \
          copy the token from Xendit's dashboard under Settings, Webhooks"
     );
     Ok(Digest::of(token.as_bytes()))

@@ -1,4 +1,4 @@
-//! `trigger`: sends a webhook as Xendit would, with optional changes, and prints the response.
+//! `trigger`: sends a webhook like Xendit does, with optional changes, and prints the response.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,26 +20,27 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Args)]
 pub(crate) struct Options {
     /// The name of a bundled webhook, such as `invoice.paid`, or the path of a file.
-    what: String,
+    webhook: String,
     /// The URL to send it to. Default: the running local stack.
     #[arg(long)]
     url: Option<String>,
-    /// The callback token. Default: the local stack's.
+    /// The callback token. Default: the token of the running local stack. Put a real token into the variable, because
+    /// the shell's history and `ps` show arguments.
     #[arg(long, env = "XENDIT_CALLBACK_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// Set a value before sending, such as data.amount=10000.01 or external_id=order-7. Can be repeated.
+    /// Set a value in the body, such as data.amount=10000.01 or external_id=order-7. Can be repeated.
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<Change>,
     /// The `webhook-id` header. Default: a new UUID.
     #[arg(long)]
     webhook_id: Option<String>,
-    /// The number of deliveries. All carry the same `webhook-id`, like Xendit's retries.
+    /// How often to send the webhook. All deliveries have the same `webhook-id`, like Xendit's retries.
     #[arg(long, default_value_t = 1)]
     times: u32,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let file = find(&options.what)?;
+    let file = find(&options.webhook)?;
     let mut body = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     for change in &options.set {
         body = change.apply(&body).with_context(|| format!("cannot set {}", change.path.join(".")))?;
@@ -53,10 +54,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let webhook_id = options.webhook_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let mut failed = false;
     for _ in 0..options.times {
-        let begun = Instant::now();
+        let start = Instant::now();
         let (status, text) = send(&url, &token, &webhook_id, &body)?;
         failed |= !(200..300).contains(&status);
-        anstream::println!("{status}  {} ms  {text}", begun.elapsed().as_millis());
+        anstream::println!("{status}  {} ms  {text}", start.elapsed().as_millis());
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -70,25 +71,26 @@ fn send(url: &str, token: &str, webhook_id: &str, body: &str) -> Result<(u16, St
         .header("webhook-id", webhook_id)
         .header("content-type", "application/json")
         .send(body)
-        .with_context(|| format!("no response from {url}"))?;
+        .with_context(|| format!("no response from {url}; check the URL, and that the stack is running"))?;
     let text = response.body_mut().read_to_string().context("cannot read the response")?;
     Ok((response.status().as_u16(), text))
 }
 
-fn find(what: &str) -> Result<PathBuf> {
-    if Path::new(what).is_file() {
-        return Ok(what.into());
+/// The file of a bundled webhook, or the file with the given path.
+fn find(name_or_path: &str) -> Result<PathBuf> {
+    if Path::new(name_or_path).is_file() {
+        return Ok(name_or_path.into());
     }
     let webhooks = Project::find()?.webhooks()?;
     let name = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    if let Some(path) = webhooks.iter().find(|path| name(path) == what) {
+    if let Some(path) = webhooks.iter().find(|path| name(path) == name_or_path) {
         return Ok(path.clone());
     }
     let names: Vec<_> = webhooks.iter().map(|path| name(path)).collect();
-    bail!("`{what}` is neither a file nor a bundled webhook; the bundled webhooks are: {}", names.join(", "))
+    bail!("`{name_or_path}` is neither a file nor a bundled webhook; choose one of {}", names.join(", "))
 }
 
-/// One value to set, at a path of object keys and list indexes.
+/// A value to set in a body, with the object keys and list indexes that lead to it.
 #[derive(Clone, Debug)]
 struct Change {
     path: Vec<String>,
@@ -98,10 +100,10 @@ struct Change {
 impl FromStr for Change {
     type Err = anyhow::Error;
 
-    /// A value that is JSON is used as it is written, digit for digit. Any other value becomes a string.
+    /// A value that is JSON keeps its exact digits. Any other value becomes a JSON string.
     fn from_str(text: &str) -> Result<Self> {
-        let (path, value) = text.split_once('=').context("expected PATH=VALUE")?;
-        ensure!(!path.is_empty(), "the path is empty");
+        let (path, value) = text.split_once('=').context("it has no `=`; write PATH=VALUE")?;
+        ensure!(!path.is_empty(), "the path is empty; write PATH=VALUE");
         let value = match serde_json::from_str(value) {
             Ok(json) => json,
             Err(_) => RawValue::from_string(serde_json::to_string(value)?)?,
@@ -116,7 +118,7 @@ impl Change {
     }
 }
 
-/// Rebuilds the values along the path. All others stay as they are written.
+/// Sets a value. Rebuilds only the objects and lists on the path, and keeps the text of all other values.
 fn set(json: &str, path: &[String], value: &RawValue) -> Result<Box<RawValue>> {
     let Some((step, rest)) = path.split_first() else { return Ok(value.to_owned()) };
     let rebuilt = if json.trim_start().starts_with('[') {
@@ -127,7 +129,7 @@ fn set(json: &str, path: &[String], value: &RawValue) -> Result<Box<RawValue>> {
         serde_json::to_string(&list)?
     } else {
         let mut object: std::collections::BTreeMap<String, Box<RawValue>> =
-            serde_json::from_str(json).with_context(|| format!("`{step}` is not in an object"))?;
+            serde_json::from_str(json).with_context(|| format!("the parent of `{step}` is not an object"))?;
         let old = object.get(step).map_or("{}", |old| old.get());
         let new = set(old, rest, value)?;
         object.insert(step.clone(), new);
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_set_at_its_path_and_other_digits_stay() {
+    fn a_value_is_set_at_its_path_and_all_other_digits_stay() {
         let body = r#"{"data":{"amount":10000.10,"list":[{"a":1.50},2]}}"#;
         assert_eq!(changed(body, "data.amount=0.30"), r#"{"data":{"amount":0.30,"list":[{"a":1.50},2]}}"#);
         assert_eq!(changed(body, "data.list.0.a=x"), r#"{"data":{"amount":10000.10,"list":[{"a":"x"},2]}}"#);

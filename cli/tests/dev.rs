@@ -1,4 +1,4 @@
-//! `xendit-hooks dev` as people and tools use it: the real binaries, from the command line to the exit code.
+//! Tests `xendit-hooks dev` with the real binaries, from the command line to the exit code.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -20,16 +20,17 @@ use shared::lifecycle::Kind;
 
 const HOOKS: &str = env!("CARGO_BIN_EXE_xendit-hooks");
 
-/// A stack that was started with `--json`, and the first line that it printed.
+/// A local stack that was started with `--json`.
 struct Dev {
     child: Child,
     lines: BufReader<ChildStdout>,
+    /// The first line: the addresses.
     ready: Value,
 }
 
 impl Dev {
     fn start(arguments: &[&str]) -> Self {
-        // Port 0 means any free port: the tests run in parallel.
+        // Port 0 is any free port, because the tests run in parallel.
         let mut child = Command::new(HOOKS)
             .args(["dev", "--json", "--port", "0"])
             .args(arguments)
@@ -41,7 +42,7 @@ impl Dev {
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut ready = String::new();
         lines.read_line(&mut ready).unwrap();
-        assert!(!ready.is_empty(), "it did not start:\n{}", errors(child));
+        assert!(!ready.is_empty(), "the stack did not start:\n{}", errors(child));
         Self { child, lines, ready: serde_json::from_str(&ready).unwrap() }
     }
 
@@ -49,23 +50,24 @@ impl Dev {
         self.ready[key].as_str().unwrap_or_else(|| panic!("{key} is missing in {}", self.ready))
     }
 
+    /// The next row. `None`: the output has ended.
     fn next(&mut self) -> Option<Value> {
         let mut line = String::new();
         self.lines.read_line(&mut line).unwrap();
         (!line.is_empty()).then(|| serde_json::from_str(&line).unwrap())
     }
 
-    /// Kills one of the processes of the stack.
+    /// Kills a process of the stack.
     #[cfg(target_os = "linux")]
     fn kill(&self, name: &str) {
         let parent = format!("PPid:\t{}\n", self.child.id());
-        // A process may exit while it is read.
+        // A process may exit before its files are read.
         let read = |process: &Path, file: &str| fs::read_to_string(process.join(file)).unwrap_or_default();
         let is_named = |command: &str| command.split('\0').take(2).any(|part| part.rsplit('/').next() == Some(name));
         let mut processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
         let found = processes
             .find(|process| read(process, "status").contains(&parent) && is_named(&read(process, "cmdline")))
-            .unwrap_or_else(|| panic!("there is no {name}"));
+            .unwrap_or_else(|| panic!("{name} does not run"));
         assert!(Command::new("kill").arg("-KILL").arg(found.file_name().unwrap()).status().unwrap().success());
     }
 
@@ -73,11 +75,11 @@ impl Dev {
         assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
     }
 
-    /// Waits for the exit, and returns the exit code and standard error.
+    /// Waits until the stack exits, and returns the exit code and standard error.
     fn end(mut self) -> (Option<i32>, String) {
-        let begun = Instant::now();
+        let start = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
-            assert!(begun.elapsed() < Duration::from_mins(2), "it does not exit");
+            assert!(start.elapsed() < Duration::from_mins(2), "the stack does not exit");
             std::thread::sleep(Duration::from_millis(100));
         }
         let code = self.child.wait().unwrap().code();
@@ -162,21 +164,21 @@ fn every_bundled_webhook_is_processed_and_no_log_contains_personal_data() {
     for file in webhooks() {
         personal(&serde_json::from_slice(&fs::read(file).unwrap()).unwrap(), &mut secrets);
     }
-    // Ids are logged, and an account number may happen to be part of one.
+    // Ids are logged, and some of them contain an account number.
     secrets.retain(|secret| !rows.iter().any(|row| row["id"].as_str().is_some_and(|id| id.contains(secret))));
-    assert!(secrets.len() > 10, "the bodies contain something to search for");
+    assert!(secrets.len() > 10, "too few personal values were found in the bodies");
     for name in ["receiver", "processor"] {
         let log = fs::read_to_string(logs.join(format!("{name}.log"))).unwrap();
-        assert!(log.lines().count() >= rows.len(), "one line for each webhook in {name}");
+        assert!(log.lines().count() >= rows.len(), "{name} must log one line per webhook");
         for secret in &secrets {
-            assert!(!log.contains(secret), "{name} logs {secret}");
+            assert!(!log.contains(secret), "{name} logged {secret}");
         }
     }
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_stack_whose_processor_is_killed_exits_with_an_error() {
+fn the_stack_exits_with_an_error_if_the_processor_is_killed() {
     let dev = Dev::start(&["--once"]);
     dev.kill("processor");
     let (code, errors) = dev.end();
@@ -186,7 +188,7 @@ fn a_stack_whose_processor_is_killed_exits_with_an_error() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_stack_whose_aws_is_killed_exits_with_an_error() {
+fn the_stack_exits_with_an_error_if_the_local_aws_is_killed() {
     let dev = Dev::start(&["--once"]);
     dev.kill("moto_server");
     let (code, errors) = dev.end();
@@ -195,25 +197,25 @@ fn a_stack_whose_aws_is_killed_exits_with_an_error() {
 }
 
 #[test]
-fn a_stack_keeps_serving_until_it_is_stopped() {
+fn the_stack_serves_until_it_is_terminated() {
     let mut dev = Dev::start(&[]);
     for _ in webhooks() {
         dev.next().unwrap();
     }
     let (url, token) = (dev.text("url").to_owned(), dev.text("token").to_owned());
-    let changes = ["--set", "id=of-the-test", "--set", "external_id=order-of-the-test"];
-    let sent = [&["invoice.paid", "--url", &url, "--token", &token, "--times", "2"], &changes[..]].concat();
-    let answer = trigger(&sent);
-    assert!(answer.status.success(), "{answer:?}");
+    let changes = ["--set", "id=test-invoice", "--set", "external_id=test-order"];
+    let arguments = [&["invoice.paid", "--url", &url, "--token", &token, "--times", "2"], &changes[..]].concat();
+    let output = trigger(&arguments);
+    assert!(output.status.success(), "{output:?}");
     let rows = [dev.next().unwrap(), dev.next().unwrap()];
-    assert!(rows.iter().all(|row| row["id"] == "of-the-test" && row["in_ledger"] == true), "{rows:?}");
+    assert!(rows.iter().all(|row| row["id"] == "test-invoice" && row["in_ledger"] == true), "{rows:?}");
     let published: usize = rows.iter().map(|row| row["published"].as_array().unwrap().len()).sum();
-    assert_eq!(published, 1, "sent twice, published once: {rows:?}");
+    assert_eq!(published, 1, "a webhook that is sent twice is published once: {rows:?}");
 
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let ledger = dev.ledger();
-        let found = ledger.by_reference("order-of-the-test").await.unwrap();
-        assert_eq!(found.iter().map(|item| item.key.as_str()).collect::<Vec<_>>(), ["test#invoice#of-the-test"]);
+        let found = ledger.by_reference("test-order").await.unwrap();
+        assert_eq!(found.iter().map(|item| item.key.as_str()).collect::<Vec<_>>(), ["test#invoice#test-invoice"]);
         assert!(ledger.by_reference("another-order").await.unwrap().is_empty());
         let is_open_payout = |item: &Item| item.kind() == Kind::Payout && item.state.stage.is_open();
         let open = ledger.open_since_before(Kind::Payout, Timestamp::now()).await.unwrap();
@@ -221,16 +223,16 @@ fn a_stack_keeps_serving_until_it_is_stopped() {
         assert!(ledger.open_since_before(Kind::Payout, Timestamp::UNIX_EPOCH).await.unwrap().is_empty());
     });
 
-    let answer = trigger(&["invoice.paid", "--url", &url, "--token", "not-the-token-of-anybody"]);
-    assert!(!answer.status.success());
-    assert!(String::from_utf8_lossy(&answer.stdout).starts_with("401"), "{answer:?}");
+    let output = trigger(&["invoice.paid", "--url", &url, "--token", "a-wrong-token"]);
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("401"), "{output:?}");
     let row = dev.next().unwrap();
     assert!(row["status"] == 401 && row["delivery"].is_null(), "{row}");
 
     let unreadable = std::env::temp_dir().join("xendit-hooks-unreadable.json");
     fs::write(&unreadable, "this is not JSON").unwrap();
-    let answer = trigger(&[unreadable.to_str().unwrap(), "--url", &url, "--token", &token]);
-    assert!(answer.status.success(), "an unreadable body with the right token is acknowledged: {answer:?}");
+    let output = trigger(&[unreadable.to_str().unwrap(), "--url", &url, "--token", &token]);
+    assert!(output.status.success(), "an unreadable body with the right token must be acknowledged: {output:?}");
     assert_eq!(dev.next().unwrap()["parked"], "the body is not JSON");
 
     dev.terminate();

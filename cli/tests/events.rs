@@ -1,4 +1,4 @@
-//! `xendit-hooks events` on the command line, and the page that it writes.
+//! Tests `xendit-hooks events`, and that docs/webhooks.md is up to date.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -42,11 +42,15 @@ fn a_webhook_is_listed_with_its_url_and_stages() {
     assert_eq!(succeeded["stages"], serde_json::json!(["payment.succeeded"]));
     let invoice = all.iter().find(|line| line["event"] == "invoice").unwrap();
     assert_eq!((&invoice["named"], &invoice["without_status"]), (&false.into(), &Value::Null));
-    assert_eq!(events(&[]).unwrap().lines().count(), all.len() + 1, "a header, and one line for each webhook");
+    assert_eq!(
+        events(&[]).unwrap().lines().count(),
+        all.len() + 1,
+        "the table must have a header and one line per webhook"
+    );
 }
 
 #[test]
-fn products_are_found_by_a_part_of_their_name_in_upper_or_lower_case() {
+fn products_are_found_by_part_of_their_name_in_upper_or_lower_case() {
     let retail = lines(&["--json", "--product", "RETAIL"]);
     assert!(retail.iter().any(|line| line["event"] == "ro_fpc_paid"));
     assert!(retail.iter().all(|line| line["product"].as_str().unwrap().to_lowercase().contains("retail")));

@@ -1,4 +1,4 @@
-//! Anything that Lambda may hand to the processor. See `tests/src/fuzzing/batch.rs`.
+//! Any event of Lambda for the processor. The check is in `tests/src/fuzzing/batch.rs`.
 
 #![no_main]
 

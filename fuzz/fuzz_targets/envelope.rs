@@ -1,4 +1,4 @@
-//! Any body on its way through the queue. See `tests/src/fuzzing/envelope.rs`.
+//! Any body in an envelope on the queue. The check is in `tests/src/fuzzing/envelope.rs`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any message that may be S3's. See `tests/src/fuzzing/notification.rs`.
+//! Any message that may be a notification of S3. The check is in `tests/src/fuzzing/notification.rs`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any request at the receiver. See `tests/src/fuzzing/token.rs`.
+//! Any request to the receiver. The check is in `tests/src/fuzzing/token.rs`.
 
 #![no_main]
 

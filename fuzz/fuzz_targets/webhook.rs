@@ -1,4 +1,4 @@
-//! Any body, and what the processor makes of it. See `tests/src/fuzzing/webhook.rs`.
+//! Any body, as the processor understands it. The check is in `tests/src/fuzzing/webhook.rs`.
 
 #![no_main]
 

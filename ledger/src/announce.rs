@@ -41,7 +41,7 @@ impl Topic {
     }
 }
 
-/// What the merchant should hear about a transition.
+/// The domain events to publish about a transition.
 pub fn announce(before: Option<&State>, after: &State) -> Vec<Announcement> {
     let mut announcements = match before {
         None => reached(None, after.stage),
@@ -49,30 +49,29 @@ pub fn announce(before: Option<&State>, after: &State) -> Vec<Announcement> {
         Some(before) if is_more_known(before, after) => updated(after.stage),
         Some(_) => Vec::new(),
     };
-    if after.contradictions() > before.map_or(0, State::contradictions) {
+    if after.contradicts_more_than(before) {
         announcements.push(Announcement { topic: Topic::Conflict, previous: None, update: false });
     }
     announcements
 }
 
-/// A stage was reached. Where money came on the way and nobody was told, that comes first: an invoice that is settled has
-/// been paid.
+/// A stage was reached. A money event that was skipped on the way comes first: an invoice that is settled has been paid.
 fn reached(before: Option<Stage>, stage: Stage) -> Vec<Announcement> {
-    let told = |stage, previous| Announcement { topic: Topic::Stage(stage), previous, update: false };
+    let event = |stage, previous| Announcement { topic: Topic::Stage(stage), previous, update: false };
     match stage.money_stage().filter(|money| *money != stage && before.is_none_or(|before| before < *money)) {
-        Some(money) => vec![told(money, before), told(stage, Some(money))],
-        None => vec![told(stage, before)],
+        Some(money) => vec![event(money, before), event(stage, Some(money))],
+        None => vec![event(stage, before)],
     }
 }
 
-/// A further stage was reached. An amount that became known with it completes the money event of the stage before.
+/// A further stage was reached. What became known with it completes the money event of the stage before.
 fn further(before: &State, after: &State) -> Vec<Announcement> {
-    let completed = before.stage.money_stage().filter(|money| *money != after.stage && is_amount_known(before, after));
+    let completed = before.stage.money_stage().filter(|money| *money != after.stage && is_more_known(before, after));
     let completed = completed.map(update);
     completed.into_iter().chain(reached(Some(before.stage), after.stage)).collect()
 }
 
-/// The subject is where it was, but more is known about it: whoever waits for its money event, or for its stage, hears it.
+/// The stage stays, but more is known: updates the money event and the event of the stage.
 fn updated(stage: Stage) -> Vec<Announcement> {
     let money = stage.money_stage().filter(|money| *money != stage);
     money.into_iter().chain([stage]).map(update).collect()
@@ -87,14 +86,17 @@ fn is_more_known(before: &State, after: &State) -> bool {
         || is_captured_again(before, after)
         || (before.reference.is_empty() && !after.reference.is_empty())
         || (!before.is_amount_mismatch() && after.is_amount_mismatch())
+        || (!before.is_paid_late() && after.is_paid_late())
 }
 
-/// Whether there is one more capture, though the sum may be in doubt.
+/// Whether there is one more capture while the sum is in doubt, and no conflict to announce about it.
 fn is_captured_again(before: &State, after: &State) -> bool {
-    !before.captures.is_empty() && after.captures.len() > before.captures.len() && after.paid_in_all().is_none()
+    after.captures.len() > before.captures.len()
+        && after.paid_in_all().is_none()
+        && !after.contradicts_more_than(Some(before))
 }
 
-/// Whether what was paid in all is known now, and was not before, or was less.
+/// Whether the total became known, or changed.
 fn is_amount_known(before: &State, after: &State) -> bool {
     after.paid_in_all().is_some_and(|paid| before.paid_in_all().as_ref() != Some(&paid))
 }

@@ -1,4 +1,4 @@
-//! Detail: builds the domain event of a pending entry, and builds it again, to the byte, when its delivery comes back.
+//! Detail: builds the domain event of a pending entry, and builds it again, to the byte, when its message is redelivered.
 
 use shared::{
     domain_event::{CONFLICT, Capture, Detail, DomainEvent, SCHEMA_VERSION, Subject},
@@ -20,12 +20,12 @@ const MAX_DETAIL_BYTES: usize = 200 * 1024;
 /// How many contradicting amounts are listed.
 const MAX_CONFLICTING: usize = 100;
 
-/// Whether the body goes along.
+/// Whether the event includes the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// If it is one that may.
+    /// Included, if publishable.
     Included,
-    /// The bus has refused the event with it.
+    /// The bus refused the event with it.
     Refused,
 }
 
@@ -33,7 +33,11 @@ pub enum Body {
 pub fn event(item: &Item, id: &str, pending: &Pending, update: &Update, body: Body) -> DomainEvent {
     let state = pending.state.as_deref().unwrap_or(&item.state);
     let mut detail = detail(state, id, pending, update);
-    detail.body = update.body.clone().filter(|_| body == Body::Included);
+    if let Some(entry) = item.history.iter().find(|entry| entry.delivery == pending.delivery) {
+        (detail.received_at, detail.token_label) = (entry.received_at, entry.token.clone());
+    }
+    let is_of_this_body = pending.delivery == update.delivery.id;
+    detail.body = update.body.clone().filter(|_| body == Body::Included && is_of_this_body);
     detail.body_omitted = detail.body.is_none();
     let mut json = write(&detail);
     if json.len() > MAX_DETAIL_BYTES {
@@ -46,7 +50,7 @@ pub fn event(item: &Item, id: &str, pending: &Pending, update: &Update, body: Bo
 fn detail(state: &State, id: &str, pending: &Pending, update: &Update) -> Detail {
     let (seen, delivery) = (&update.observation, &update.delivery);
     let about = pending.stage.unwrap_or(state.stage);
-    // What is said about money belongs to the events that say that it is here.
+    // Late and mismatch flags belong only to events that announce money.
     let is_money = pending.detail_type != CONFLICT && about.money_stage().is_some();
     Detail {
         schema_version: SCHEMA_VERSION,
@@ -54,7 +58,11 @@ fn detail(state: &State, id: &str, pending: &Pending, update: &Update) -> Detail
         environment: delivery.environment,
         source: Source::Webhook,
         account: state.account.clone(),
-        subject: Subject { kind: state.stage.kind().as_str().to_owned(), id: seen.id.clone() },
+        subject: Subject {
+            kind: state.stage.kind().as_str().to_owned(),
+            within: seen.within.clone(),
+            id: seen.id.clone(),
+        },
         reference: state.reference.first().cloned(),
         phase: about.phase().to_owned(),
         previous_phase: pending.previous.map(|stage: Stage| stage.phase().to_owned()),
@@ -72,9 +80,9 @@ fn detail(state: &State, id: &str, pending: &Pending, update: &Update) -> Detail
         conflicting_references: conflicting(&state.reference).cloned().collect(),
         paid_late: is_money && state.is_paid_late(),
         amount_mismatch: is_money && state.is_amount_mismatch(),
-        occurred_at: state.occurred_at,
+        occurred_at: if about == state.stage { state.occurred_at } else { state.money_at },
         received_at: delivery.received_at,
-        delivery_id: delivery.id.clone(),
+        delivery_id: pending.delivery.clone(),
         token_label: delivery.token.clone(),
         version: pending.version,
         body: None,
@@ -108,7 +116,7 @@ fn conflicting<T: Ord>(stated: &Stated<T>) -> impl Iterator<Item = &T> {
 }
 
 fn write(detail: &Detail) -> String {
-    #[expect(clippy::expect_used, reason = "strings, numbers and JSON under string keys: serde_json refuses none")]
+    #[expect(clippy::expect_used, reason = "strings, numbers and JSON under string keys always serialise")]
     serde_json::to_string(detail).expect("a detail is always JSON")
 }
 

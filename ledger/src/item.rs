@@ -21,17 +21,22 @@ use crate::{
     update::Update,
 };
 
-/// The form of the items that are written. One that is greater was written by a newer deployment.
+/// The format of the items that are written. A greater number means a newer deployment.
+///
+/// Raise it with every new stage, mark or field: an older deployment cannot read them, or would drop them when it writes.
 pub const FORMAT: u32 = 1;
 
 /// How many changes are remembered. A payment has four or five; a plan that goes back and forth keeps its latest.
 const MAX_HISTORY: usize = 50;
 
-/// How many events may wait for their deliveries to come back. More mean that the bus has been down for long: further
-/// deliveries wait in the queue.
+/// How many events may wait for the redelivery of their messages before the next delivery publishes them too. Messages that
+/// have been deleted from the dead-letter queue are never redelivered.
+const MANY_PENDING: usize = 25;
+
+/// How many may wait at most. More mean that the bus has been down for long: further deliveries wait in the queue.
 const MAX_PENDING: usize = 100;
 
-/// What they may hold in all. A DynamoDB item holds 400 KB; what is left is for state and history.
+/// The most that the states beside waiting events may hold. A DynamoDB item holds 400 KB.
 const MAX_PENDING_BYTES: usize = 200 * 1024;
 
 /// One subject in the ledger.
@@ -39,7 +44,7 @@ const MAX_PENDING_BYTES: usize = 200 * 1024;
 pub struct Item {
     /// What identifies the subject.
     pub key: Key,
-    /// The form of the item.
+    /// The format of the item.
     pub format: u32,
     /// Counts the writes.
     pub version: u64,
@@ -54,7 +59,7 @@ pub struct Item {
     pub since: Option<Timestamp>,
     /// What is known.
     pub state: State,
-    /// What is not known to be published yet, by event id.
+    /// Events that may not have been published, by id.
     pub outbox: BTreeMap<String, Pending>,
     /// The changes, oldest first.
     pub history: Vec<Entry>,
@@ -78,15 +83,17 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// An event that is not known to be published. Everything else in it comes from the state, and from the delivery, which
-/// comes back until it is.
+/// An event that may not have been published. The rest of it is derived from the state and from the redelivered message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// The type of the event.
     #[serde(rename = "type")]
     pub detail_type: String,
-    /// The delivery that publishes it.
+    /// The delivery that made the change, and publishes it.
     pub delivery: String,
+    /// A later delivery that publishes it instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_over_by: Option<String>,
     /// The version that it is about.
     pub version: u64,
     /// The stage that it is about, unless that is the state's.
@@ -98,7 +105,7 @@ pub struct Pending {
     /// An event of this type was published before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub update: bool,
-    /// The state that it is about, once the item's has moved on.
+    /// The state that it is about, if the item's has moved on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<Box<State>>,
 }
@@ -110,19 +117,19 @@ pub struct Entry {
     pub stage: Stage,
     /// Xendit's name of the event.
     pub event: String,
-    /// When it happened, in Xendit's words.
+    /// When it happened, according to Xendit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<Timestamp>,
-    /// When it arrived.
+    /// When the webhook was received.
     pub received_at: Timestamp,
     /// The delivery that brought it.
     pub delivery: String,
-    /// The label of the token that it came with.
+    /// The label of the token that it carried.
     pub token: String,
     /// Whether it contradicted what was known.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub conflict: bool,
-    /// Whether it was kept without publishing anything: a detail that nobody has to hear of.
+    /// Whether the change published nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub quiet: bool,
 }
@@ -134,7 +141,7 @@ pub enum Step {
     Duplicate,
     /// Nothing: an older fact.
     Stale,
-    /// The item has to be written like this.
+    /// Write this item.
     Write(Box<Item>),
 }
 
@@ -142,10 +149,10 @@ pub enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotApplied {
     /// The token is bound to other accounts. Park the message: somebody may be forging webhooks.
-    #[error("the webhook is about an account that its token may not speak for")]
+    #[error("the webhook is about an account that its token is not bound to")]
     OtherAccount,
-    /// Too much waits to be published. Retry later: the bus has to take some of it first.
-    #[error("too many events about this subject wait to be published")]
+    /// The outbox is full. Retry after some of it is published.
+    #[error("too many events of this subject wait to be published")]
     OutboxFull,
 }
 
@@ -153,7 +160,7 @@ impl Item {
     /// What an update does to what is known.
     pub fn step(known: Option<&Self>, update: &Update) -> Result<Step, NotApplied> {
         let account = known.and_then(|item| item.state.account.as_ref());
-        if !update.may_speak_for(update.observation.account.as_ref()) || !update.may_speak_for(account) {
+        if !update.is_accepted_for(update.observation.account.as_ref()) || !update.is_accepted_for(account) {
             return Err(NotApplied::OtherAccount);
         }
         let Some(known) = known else {
@@ -173,12 +180,12 @@ impl Item {
         let (conflict, quiet) = (transition.is_conflict(), transition.announcements.is_empty());
         let Transition { after, announcements } = transition;
         let (key, version) = (update.key(), known.map_or(1, |item| item.version + 1));
-        let mut outbox = known.map(Self::settled_outbox).unwrap_or_default();
+        let mut outbox = known.map(|item| item.outbox_before(&update.delivery.id)).unwrap_or_default();
         for announcement in announcements {
             let id = event_id(&key, announcement.topic.detail_type(), &after);
             outbox.insert(id, Pending::of(announcement, &after, update, version));
         }
-        if outbox.len() > MAX_PENDING || bytes(&outbox) > MAX_PENDING_BYTES {
+        if outbox.len() > MAX_PENDING {
             return Err(NotApplied::OutboxFull);
         }
         let seen = &update.observation;
@@ -207,11 +214,19 @@ impl Item {
         Ok(next)
     }
 
-    /// The outbox, with the state of now put beside each event that is about it.
-    fn settled_outbox(&self) -> BTreeMap<String, Pending> {
+    /// The outbox before a delivery's change, with the current state beside each event that is about it. An event whose
+    /// state does not fit is built from a later one.
+    fn outbox_before(&self, delivery: &str) -> BTreeMap<String, Pending> {
         let mut outbox = self.outbox.clone();
+        let (is_crowded, mut bytes) = (outbox.len() >= MANY_PENDING, json(&outbox).len());
         for pending in outbox.values_mut() {
-            pending.state.get_or_insert_with(|| Box::new(self.state.clone()));
+            if is_crowded && pending.publisher() != delivery {
+                pending.taken_over_by = Some(delivery.to_owned());
+            }
+            if pending.state.is_none() {
+                bytes += json(&self.state).len();
+                pending.state = (bytes <= MAX_PENDING_BYTES).then(|| Box::new(self.state.clone()));
+            }
         }
         outbox
     }
@@ -227,10 +242,10 @@ impl Item {
         self.forgotten += surplus as u64;
     }
 
-    /// What a delivery has to publish: the events of the changes that it made, and that are not known to be out. In the
-    /// order in which they happened: money before what came after it, and a conflict last.
+    /// A delivery's unpublished events, in the order in which they happened: money before what came after it, and a conflict
+    /// last.
     pub fn pending_of(&self, delivery: &str) -> Vec<(&str, &Pending)> {
-        let of_it = self.outbox.iter().filter(|(_, it)| it.delivery == delivery);
+        let of_it = self.outbox.iter().filter(|(_, it)| it.publisher() == delivery);
         let mut pending: Vec<_> = of_it.map(|(id, it)| (id.as_str(), it)).collect();
         pending.sort_by_key(|(_, it)| (it.version, it.detail_type == CONFLICT, it.stage.is_none()));
         pending
@@ -257,12 +272,18 @@ impl Pending {
         Self {
             detail_type: topic.detail_type().to_owned(),
             delivery: update.delivery.id.clone(),
+            taken_over_by: None,
             version,
             stage,
             previous,
             update: is_update,
             state: None,
         }
+    }
+
+    /// The delivery that publishes it.
+    fn publisher(&self) -> &str {
+        self.taken_over_by.as_ref().unwrap_or(&self.delivery)
     }
 }
 
@@ -275,15 +296,11 @@ fn event_id(key: &Key, detail_type: &str, state: &State) -> String {
         hasher.update([0]);
     }
     hasher.update(json(state));
-    hasher.finalize().iter().take(16).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-}
-
-fn bytes(outbox: &BTreeMap<String, Pending>) -> usize {
-    json(outbox).len()
+    hex::encode(hasher.finalize().get(..16).unwrap_or_default())
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
-    #[expect(clippy::expect_used, reason = "strings and numbers under string keys: serde_json refuses none")]
+    #[expect(clippy::expect_used, reason = "strings and numbers under string keys always serialise")]
     serde_json::to_vec(value).expect("it is always JSON")
 }
 

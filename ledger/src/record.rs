@@ -1,17 +1,16 @@
-//! Record: applies updates, each once, whatever happens in between.
+//! Record: applies each update exactly once, across crashes.
 //!
 //! Three phases for all updates together:
 //!
-//! 1. **Write.** Put each subject's item as if nothing were known, on the condition that there is none; a fresh fact is done
-//!    with that. Otherwise the refusal brings the item along: merge, and replace it on the condition that its version is
-//!    the one that was merged with. After a lost race, merge with the winner's. The write stores what there is to publish.
-//! 2. **Publish** the events of all, ten to a call. One that the bus refuses for good goes out without its body.
-//! 3. **Clear** from each item what is out.
+//! 1. **Write.** Put each subject's item on the condition that there is none. If there is one, the refusal returns it: merge,
+//!    and replace it on the condition that its version is unchanged; after a lost race, merge again. The write stores what
+//!    there is to publish.
+//! 2. **Publish** the events of all, ten to a call. One that the bus refuses permanently is published without its body.
+//! 3. **Clear** the published events from each item.
 //!
-//! A crash before a write leaves nothing. One after it leaves events in the item's outbox, each in the name of the delivery
-//! that made the change: when that delivery comes back, it publishes them under the same ids, to the byte. Nobody else
-//! does, so nobody waits. A reply that was lost is no case of its own: the next try finds the change made, and its events
-//! in the outbox.
+//! A crash before a write leaves nothing. One after it leaves events in the outbox, under the id of the delivery that made
+//! the change. When that message is redelivered, it publishes them with the same ids and bytes. No other delivery does, so
+//! that none waits for another. A lost reply needs no special case: the next try finds the change and its events.
 //!
 //! A fresh fact costs two writes and a publish; a duplicate or an older fact one refused write.
 
@@ -34,10 +33,11 @@ use crate::{
 };
 
 /// How many writes a subject may take. Each further one means that another writer made progress in between.
-pub const MAX_WRITES: u32 = 5;
+pub const MAX_WRITES: u32 = 4;
 
-/// The most calls, one after the other, that recording takes: a read, the writes, two publications, a clearing.
-pub const MAX_CALLS: u32 = 1 + MAX_WRITES + 2 + 1;
+/// The most calls, one after the other, that recording takes: a read, the writes, two publications, a clearing. A publication
+/// that is refused as a whole is tried once more, event by event.
+pub const MAX_CALLS: u32 = 1 + MAX_WRITES + 2 * 2 + 1;
 
 /// What an update did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub enum Recorded {
     Stale,
 }
 
-/// An update is not done.
+/// The update was not recorded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotRecorded {
     /// The ledger.
@@ -66,13 +66,13 @@ pub enum NotRecorded {
     /// The update may not be applied, or not now.
     #[error(transparent)]
     NotApplied(#[from] NotApplied),
-    /// Not every event is known to be published. The rest waits in the outbox for the delivery to come back.
+    /// Some events may not have been published. They wait in the outbox for the message's redelivery.
     #[error("{0} of the domain events could not be published: {1}")]
     Unpublished(usize, Refusal),
-    /// Races were lost again and again.
-    #[error("too many writers at once")]
+    /// Other writers were faster each time.
+    #[error("too many concurrent writers")]
     Contended,
-    /// A bug.
+    /// A bug: the code panicked.
     #[error("a bug: the code panicked on this message")]
     Panicked,
 }
@@ -85,26 +85,28 @@ struct Written {
     recorded: Recorded,
 }
 
-/// An event on its way.
+/// An event to publish, with its result.
 struct Outgoing {
-    /// Whose it is: a place in the list of updates.
+    /// The index of its update.
     of: usize,
     event: DomainEvent,
     body: Body,
     result: Result<(), NotPublished>,
 }
 
-/// An event is not known to be published.
+/// An event may not have been published.
 #[derive(Clone, Debug)]
 enum NotPublished {
+    NotTried,
     Refused(Refusal),
     Panicked,
 }
 
 /// Applies updates. One result for each, in their order; one that fails, or panics, touches no other.
 pub async fn record<L: Ledger, B: Bus>(ledger: &L, bus: &B, updates: &[Update]) -> Vec<Result<Recorded, NotRecorded>> {
-    let written = write_all(ledger, updates).await;
-    let outgoing = publish_all(bus, updates, &written).await;
+    let mut written = write_all(ledger, updates).await;
+    let mut outgoing = events_of_all(updates, &mut written);
+    publish_all(bus, updates, &written, &mut outgoing).await;
     let cleared = clear_all(ledger, &written, &outgoing).await;
     let results = written.into_iter().zip(cleared).zip(updates).enumerate();
     results
@@ -117,7 +119,7 @@ pub async fn record<L: Ledger, B: Bus>(ledger: &L, bus: &B, updates: &[Update]) 
 
 // --- Write ---
 
-/// Writes the items of different subjects at the same time, and each subject's once for all of its updates.
+/// Writes subjects concurrently, each once for all its updates.
 async fn write_all<L: Ledger>(ledger: &L, updates: &[Update]) -> Vec<Result<Written, NotRecorded>> {
     let mut subjects: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
     for (of, update) in updates.iter().enumerate() {
@@ -162,7 +164,7 @@ async fn write<L: Ledger>(ledger: &L, key: &Key, updates: &[&Update]) -> Vec<Res
     all(updates, &NotRecorded::Contended)
 }
 
-/// What updates, one after the other, make of what is known, and what each of them did.
+/// Applies updates in order, and says what each did.
 fn merge(known: Option<&Item>, updates: &[&Update]) -> (Option<Item>, Vec<Result<Recorded, NotRecorded>>) {
     let mut item = known.cloned();
     let mut results = Vec::new();
@@ -194,24 +196,44 @@ fn all(updates: &[&Update], reason: &NotRecorded) -> Vec<Result<Written, NotReco
 
 // --- Publish ---
 
-async fn publish_all<B: Bus>(bus: &B, updates: &[Update], written: &[Result<Written, NotRecorded>]) -> Vec<Outgoing> {
-    let mut outgoing = Vec::new();
+/// The events of all updates, each once: one delivery may be in two messages.
+fn events_of_all(updates: &[Update], written: &mut [Result<Written, NotRecorded>]) -> Vec<Outgoing> {
+    let mut outgoing: Vec<Outgoing> = Vec::new();
     for (of, (update, written)) in updates.iter().zip(written).enumerate() {
         let Ok(Written { item, .. }) = written else { continue };
-        for (id, pending) in item.pending_of(&update.delivery.id) {
-            // One delivery may have come in two messages at once.
-            if outgoing.iter().any(|it: &Outgoing| it.event.id == id) {
-                continue;
+        match catch_unwind(AssertUnwindSafe(|| events_of(item, update))) {
+            Ok(events) => {
+                for event in events {
+                    if outgoing.iter().all(|it| it.event.id != event.id) {
+                        outgoing.push(Outgoing {
+                            of,
+                            event,
+                            body: Body::Included,
+                            result: Err(NotPublished::NotTried),
+                        });
+                    }
+                }
             }
-            let event = detail::event(item, id, pending, update, Body::Included);
-            outgoing.push(Outgoing { of, event, body: Body::Included, result: Ok(()) });
+            Err(_) => *written = Err(NotRecorded::Panicked),
         }
     }
+    outgoing
+}
+
+fn events_of(item: &Item, update: &Update) -> Vec<DomainEvent> {
+    let pending = item.pending_of(&update.delivery.id);
+    pending.into_iter().map(|(id, pending)| detail::event(item, id, pending, update, Body::Included)).collect()
+}
+
+async fn publish_all<B: Bus>(
+    bus: &B,
+    updates: &[Update],
+    written: &[Result<Written, NotRecorded>],
+    outgoing: &mut [Outgoing],
+) {
     publish(bus, &mut outgoing.iter_mut().collect::<Vec<_>>()).await;
-    let mut refused: Vec<_> = outgoing
-        .iter_mut()
-        .filter(|it| matches!(it.result, Err(NotPublished::Refused(Refusal::Permanent(_)))))
-        .collect();
+    let is_refused = |it: &&mut Outgoing| matches!(it.result, Err(NotPublished::Refused(Refusal::Permanent(_))));
+    let mut refused: Vec<_> = outgoing.iter_mut().filter(is_refused).collect();
     for it in &mut refused {
         let Some((update, Ok(Written { item, .. }))) = updates.get(it.of).zip(written.get(it.of)) else { continue };
         let Some(pending) = item.outbox.get(&it.event.id) else { continue };
@@ -219,10 +241,9 @@ async fn publish_all<B: Bus>(bus: &B, updates: &[Update], written: &[Result<Writ
         it.body = Body::Refused;
     }
     publish(bus, &mut refused).await;
-    outgoing
 }
 
-/// Publishes events together, and each apart when the code panics on them: then it shows on which.
+/// Publishes events together; if that panics, one by one, to find the one it panics on.
 async fn publish<B: Bus>(bus: &B, outgoing: &mut [&mut Outgoing]) {
     if outgoing.is_empty() {
         return;
@@ -246,7 +267,7 @@ async fn try_to_publish<B: Bus>(bus: &B, events: &[&DomainEvent]) -> Option<Vec<
 
 // --- Clear ---
 
-/// Takes what is out of each item's outbox. `Ok` where there was nothing to take.
+/// Removes published events from each item's outbox. `Ok` if there were none.
 async fn clear_all<L: Ledger>(
     ledger: &L,
     written: &[Result<Written, NotRecorded>],
@@ -278,7 +299,7 @@ fn conclude<'a>(
         match &it.result {
             Ok(()) => events += 1,
             Err(NotPublished::Refused(refusal)) => waiting.push(refusal.clone()),
-            Err(NotPublished::Panicked) => return Err(NotRecorded::Panicked),
+            Err(NotPublished::Panicked | NotPublished::NotTried) => return Err(NotRecorded::Panicked),
         }
         without_body += usize::from(it.body == Body::Refused && it.result.is_ok());
     }

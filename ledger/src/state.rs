@@ -1,4 +1,4 @@
-//! State: all that has been observed about one subject, merged. The heart of "nothing twice".
+//! State: all that has been observed about one subject, merged. This is what makes duplicates harmless.
 //!
 //! `merge` is associative, commutative and idempotent: any order of deliveries, any number of duplicates and a resend
 //! after a year end in the same state, and nothing depends on a window or on a clock of ours. The parts:
@@ -7,9 +7,10 @@
 //!   status, event and time along;
 //! - the **amounts**: what was stated, in whatever stage. One amount is the rule; a second one is a conflict;
 //! - the **captures**: a map that only grows;
-//! - whether the subject was **given up**, and when first: what decides whether money came late.
+//! - when the **money** came and when the subject was **given up**, each the first time: whether the money was late.
 //!
-//! What arrived first shows in one thing only: of several references or amounts, which is the first.
+//! The order of arrival shows in three things only: of several references, amounts or accounts, which is the first; which of
+//! too many answers and captures are kept.
 //!
 //! **Invariant:** a state only ever grows. Everything that is compared here comes from the body, never from the delivery.
 
@@ -25,21 +26,21 @@ use shared::{
 
 use crate::stated::Stated;
 
-/// What the captures of one payment may hold in all, ids and amounts: a DynamoDB item holds 400 KB.
+/// Limit of one payment's captures, ids and amounts: a DynamoDB item holds 400 KB.
 const MAX_CAPTURE_BYTES: usize = 64 * 1024;
 
-/// Beside its id, for the amount and for DynamoDB's own.
-const BYTES_PER_CAPTURE: usize = 64;
+/// The size of an amount, and DynamoDB's overhead.
+const BYTES_PER_AMOUNT: usize = 64;
 
 /// All that has been observed about one subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// How far the subject is.
     pub stage: Stage,
-    /// What sets this apart from an earlier time in the same stage.
+    /// Distinguishes this from an earlier event in the same stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<Mark>,
-    /// When that happened, in Xendit's words.
+    /// When that happened, according to Xendit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<Timestamp>,
     /// Xendit's word for the stage.
@@ -71,19 +72,22 @@ pub struct State {
     /// The bank, wallet, outlet or network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
-    /// Where and when the subject was given up first, even if money came after that.
+    /// When the money came, according to Xendit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub money_at: Option<Timestamp>,
+    /// The subject failed, expired or was canceled, even if it was paid later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_up: Option<GivenUp>,
 }
 
-/// A subject was given up: it failed, expired or was canceled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GivenUp {
-    /// In which of these stages.
-    pub stage: Stage,
-    /// When, in Xendit's words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<Timestamp>,
+/// When a subject was first given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GivenUp {
+    /// At this time, according to Xendit.
+    At(Timestamp),
+    /// At a time that no webhook stated.
+    Undated,
 }
 
 impl From<&Observation> for State {
@@ -107,7 +111,8 @@ impl From<&Observation> for State {
             reference: Stated::from(seen.reference.clone()),
             account: seen.account.clone(),
             channel: seen.channel.clone(),
-            given_up: seen.stage.is_given_up().then_some(GivenUp { stage: seen.stage, at: seen.occurred_at }),
+            money_at: seen.money_at,
+            given_up: seen.stage.is_given_up().then_some(seen.occurred_at.map_or(GivenUp::Undated, GivenUp::At)),
         };
         for (id, money) in &seen.captures {
             state.add_capture(id.clone(), Stated::from(money.clone()));
@@ -117,7 +122,7 @@ impl From<&Observation> for State {
 }
 
 impl State {
-    /// What is known when another state of the same subject is known as well.
+    /// The union of what two states of one subject know.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
         let order = self.compare(&other);
@@ -126,8 +131,8 @@ impl State {
             Ordering::Greater => {}
             Ordering::Less => merged.take_fact(&other),
             Ordering::Equal => {
-                // The earlier of two times: a repeat must not look younger than the fact.
-                merged.occurred_at = earlier(self.occurred_at, other.occurred_at);
+                // The earlier time: a repeat must not look newer than the fact.
+                merged.occurred_at = least(self.occurred_at, other.occurred_at);
                 merged.status = self.status.max(other.status);
                 merged.event = self.event.max(other.event);
                 merged.failure_code = self.failure_code.max(other.failure_code);
@@ -138,7 +143,8 @@ impl State {
         merged.reference = self.reference.merge(other.reference);
         merged.account = self.account.or(other.account);
         merged.channel = self.channel.max(other.channel);
-        merged.given_up = first_given_up(self.given_up, other.given_up);
+        merged.money_at = least(self.money_at, other.money_at);
+        merged.given_up = least(self.given_up, other.given_up);
         merged.captures_overflow |= other.captures_overflow;
         for (id, amounts) in other.captures {
             merged.add_capture(id, amounts);
@@ -156,11 +162,12 @@ impl State {
     }
 
     fn add_capture(&mut self, id: String, amounts: Stated<Money>) {
-        if let Some(known) = self.captures.get_mut(&id) {
-            *known = std::mem::take(known).merge(amounts);
+        if self.captures_overflow && !self.captures.contains_key(&id) {
             return;
         }
-        let bytes: usize = self.captures.keys().chain([&id]).map(|id| id.len() + BYTES_PER_CAPTURE).sum();
+        let amounts = self.captures.get(&id).cloned().unwrap_or_default().merge(amounts);
+        let others = self.captures.iter().filter(|(other, _)| **other != id);
+        let bytes: usize = others.chain([(&id, &amounts)]).map(|(id, amounts)| capture_bytes(id, amounts)).sum();
         if bytes > MAX_CAPTURE_BYTES {
             self.captures_overflow = true;
         } else {
@@ -177,16 +184,30 @@ impl State {
         time.then_with(|| self.stage.cmp(&other.stage)).then_with(|| self.mark.cmp(&other.mark))
     }
 
-    /// How many of the facts contradict others: amounts and references beyond the first, and a total that is not the sum
-    /// of its captures.
-    pub fn contradictions(&self) -> usize {
+    /// Whether it holds a contradiction that an earlier state does not: an amount or a reference that differs from the first,
+    /// captures in two currencies or too many to keep, a total that is not the sum of its captures.
+    pub fn contradicts_more_than(&self, before: Option<&Self>) -> bool {
+        let is_new = |has: fn(&Self) -> bool| has(self) && !before.is_some_and(has);
+        self.differing_answers() > before.map_or(0, Self::differing_answers)
+            || is_new(|state| state.captures_overflow)
+            || is_new(Self::has_captures_in_two_currencies)
+            || is_new(Self::has_a_total_that_is_not_the_sum)
+    }
+
+    /// How many answers differ from the first to the same question.
+    fn differing_answers(&self) -> usize {
         let of_captures: usize = self.captures.values().map(Stated::contradictions).sum();
-        self.paid.contradictions()
-            + self.requested.contradictions()
-            + self.reference.contradictions()
-            + of_captures
-            + usize::from(self.captures_overflow)
-            + usize::from(matches!((self.paid.only(), self.captured()), (Some(total), Some(sum)) if *total != sum))
+        self.paid.contradictions() + self.requested.contradictions() + self.reference.contradictions() + of_captures
+    }
+
+    fn has_captures_in_two_currencies(&self) -> bool {
+        let mut currencies = self.captures.values().filter_map(Stated::first).map(|money| &money.currency);
+        let first = currencies.next();
+        currencies.any(|currency| Some(currency) != first)
+    }
+
+    fn has_a_total_that_is_not_the_sum(&self) -> bool {
+        matches!((self.paid.only(), self.captured()), (Some(total), Some(sum)) if *total != sum)
     }
 
     /// What was paid in all: the amount that was stated, or else the sum of the captures.
@@ -216,13 +237,14 @@ impl State {
         })
     }
 
-    /// Whether money came after the subject had been given up: by Xendit's times where it states both.
+    /// Whether the money came after the subject had been given up: by Xendit's times where it states both.
     pub fn is_paid_late(&self) -> bool {
-        match (self.stage.money_stage(), self.given_up) {
-            (Some(_), Some(GivenUp { at: Some(given_up), .. })) => self.occurred_at.is_none_or(|paid| paid >= given_up),
-            (Some(_), Some(GivenUp { at: None, .. })) => true,
-            _ => false,
-        }
+        self.stage.money_stage().is_some()
+            && match (self.given_up, self.money_at) {
+                (None, _) => false,
+                (Some(GivenUp::At(given_up)), Some(paid)) => paid >= given_up,
+                (Some(_), _) => true,
+            }
     }
 
     /// Whether money came, and is known not to be what was requested.
@@ -233,16 +255,13 @@ impl State {
     }
 }
 
-fn earlier(one: Option<Timestamp>, two: Option<Timestamp>) -> Option<Timestamp> {
-    match (one, two) {
-        (Some(one), Some(two)) => Some(one.min(two)),
-        (one, two) => one.or(two),
-    }
+fn capture_bytes(id: &str, amounts: &Stated<Money>) -> usize {
+    id.len() + BYTES_PER_AMOUNT * amounts.answers().count()
 }
 
-fn first_given_up(one: Option<GivenUp>, two: Option<GivenUp>) -> Option<GivenUp> {
-    let order = |it: &GivenUp| (it.at.is_none(), it.at, it.stage);
-    one.into_iter().chain(two).min_by_key(order)
+/// The lesser of two values that are known.
+fn least<T: Ord>(one: Option<T>, two: Option<T>) -> Option<T> {
+    one.into_iter().chain(two).min()
 }
 
 #[cfg(test)]

@@ -1,7 +1,4 @@
-//! Update: what was observed, where that comes from, and as much of the body as may be in an event.
-//!
-//! **Invariant:** a time or a count that runs ahead of its delivery is not followed: it would make everything after it look
-//! old.
+//! Update: an observation, its delivery, and the body if it may be published.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -11,46 +8,44 @@ use serde::{
     de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
-use shared::{
-    envelope::Delivery,
-    observation::{Drift, Mark, Observation},
-};
+use shared::{envelope::Delivery, observation::Observation, webhook::Webhook};
 
 use crate::key::Key;
 
-/// How far Xendit's clock may be ahead of ours.
+/// How far Xendit's clock may be ahead of ours. A time beyond that is not used.
 const MAX_AHEAD: SignedDuration = SignedDuration::from_mins(15);
 
 /// The largest body that is put into an event: the bus takes 256 KB with everything that is in it.
 const MAX_BODY_BYTES: usize = 96 * 1024;
 
-/// A body that is nested deeper than this stays out of the event: parsers differ in what they bear.
+/// A body that is nested deeper than this stays out of the event: parsers differ in how deep they go.
 const MAX_BODY_DEPTH: u32 = 50;
 
-/// The webhooks of 2019 carry the callback token in the body. It is not for everybody who may read the bus.
+/// The webhooks of 2019 carry the callback token in the body. It must not be published.
 const TOKEN_KEY: &str = "callback_authentication_token";
 
-/// What one message brings to the ledger.
+/// What one message contributes.
 #[derive(Clone, Debug)]
 pub struct Update {
     /// What was observed.
     pub observation: Observation,
     /// The delivery that brought it.
     pub delivery: Delivery,
-    /// The accounts that the delivery's token may speak for. `None`: any.
+    /// The accounts that the delivery's token is bound to. `None`: it is accepted for every account.
     pub accounts: Option<BTreeSet<String>>,
     /// The body, if it may be in an event.
     pub(crate) body: Option<Box<RawValue>>,
 }
 
 impl Update {
-    /// What a delivery says, by its body's text.
-    pub fn new(mut observation: Observation, delivery: Delivery, text: &str) -> Self {
-        distrust(&mut observation, delivery.received_at);
-        Self { observation, delivery, accounts: None, body: publishable(text) }
+    /// An update from a webhook.
+    pub fn new(webhook: &Webhook<'_>, delivery: Delivery) -> Self {
+        let latest = delivery.received_at.saturating_add(MAX_AHEAD).unwrap_or(Timestamp::MAX);
+        let observation = webhook.observe_by(latest);
+        Self { observation, delivery, accounts: None, body: publishable(webhook.text()) }
     }
 
-    /// The same, from a token that may speak for these accounts only.
+    /// The same, from a token that is bound to these accounts.
     #[must_use]
     pub fn bound_to(self, accounts: Option<BTreeSet<String>>) -> Self {
         Self { accounts, ..self }
@@ -61,8 +56,8 @@ impl Update {
         Key::of(self.delivery.environment, &self.observation)
     }
 
-    /// Whether the token may speak for an account.
-    pub(crate) fn may_speak_for(&self, account: Option<&String>) -> bool {
+    /// Whether the token is accepted for an account.
+    pub(crate) fn is_accepted_for(&self, account: Option<&String>) -> bool {
         match (&self.accounts, account) {
             (Some(accounts), Some(account)) => accounts.contains(account),
             _ => true,
@@ -70,34 +65,19 @@ impl Update {
     }
 }
 
-/// Drops times that lie well after the delivery.
-fn distrust(seen: &mut Observation, received_at: Timestamp) {
-    let latest = received_at.saturating_add(MAX_AHEAD).unwrap_or(Timestamp::MAX);
-    let mut is_ahead = false;
-    if seen.occurred_at.is_some_and(|time| time > latest) {
-        (seen.occurred_at, is_ahead) = (None, true);
-    }
-    if matches!(&seen.mark, Some(Mark::At(time) | Mark::AtBecause(time, _)) if *time > latest) {
-        (seen.mark, is_ahead) = (None, true);
-    }
-    if is_ahead {
-        seen.drift.push(Drift { field: "updated", found: "a time well after the webhook's arrival" });
-    }
-}
-
-/// A body that the bus and its consumers can take.
+/// The body, if EventBridge and its consumers can take it, and if it holds no token.
 fn publishable(text: &str) -> Option<Box<RawValue>> {
     if text.len() > MAX_BODY_BYTES || text.contains(TOKEN_KEY) {
         return None;
     }
-    serde_json::from_str::<Harmless>(text).ok()?;
+    serde_json::from_str::<Publishable>(text).ok()?;
     serde_json::from_str(text).ok()
 }
 
-/// A JSON value whose numbers all fit into 64 bits, and that is not nested too deep.
-struct Harmless;
+/// JSON that EventBridge and its consumers accept: integers of at most 64 bits, not nested too deep.
+struct Publishable;
 
-impl<'de> Deserialize<'de> for Harmless {
+impl<'de> Deserialize<'de> for Publishable {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Inspect { depth: 0 }).map(|()| Self)
     }
@@ -128,7 +108,7 @@ impl<'de> Visitor<'de> for Inspect {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON that a bus takes")
+        f.write_str("JSON that EventBridge accepts")
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
@@ -152,8 +132,8 @@ impl<'de> Visitor<'de> for Inspect {
         i64::try_from(number).map(drop).map_err(E::custom)
     }
 
-    /// A fraction, or an integer of more than 64 bits, which only its size tells from one.
-    #[expect(clippy::disallowed_types, reason = "its size is looked at, and no money is made of it")]
+    /// A fraction, or an integer beyond 64 bits; only the magnitude distinguishes them.
+    #[expect(clippy::disallowed_types, reason = "only its magnitude is checked; no money is read")]
     fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
         const LIMIT: f64 = 9.2e18;
         if number.abs() <= LIMIT { Ok(()) } else { Err(E::custom("a number beyond 64 bits")) }
@@ -176,8 +156,6 @@ impl<'de> Visitor<'de> for Inspect {
 
 #[cfg(test)]
 mod tests {
-    use shared::webhook::Webhook;
-
     use super::*;
 
     fn is_publishable(data: &str) -> bool {
@@ -231,29 +209,26 @@ mod tests {
             api_version: None,
             content_type: None,
         };
-        Update::new(Webhook::parse(body.as_bytes(), None).unwrap().observe(), delivery, body)
+        Update::new(&Webhook::parse(body.as_bytes(), None).unwrap(), delivery)
     }
 
     #[test]
-    fn a_time_that_runs_ahead_is_not_followed() {
-        let plan = |updated: &str| {
-            update(&format!(r#"{{"event":"recurring.plan.activated","data":{{"id":"p","updated":"{updated}"}}}}"#))
+    fn a_time_in_the_future_is_not_used() {
+        let cycle = |updated: &str| {
+            update(&format!(r#"{{"event":"recurring.cycle.created","data":{{"id":"c","updated":"{updated}"}}}}"#))
         };
-        let plausible = plan("2026-01-02T03:15:00Z").observation;
-        assert!(plausible.occurred_at.is_some() && plausible.mark.is_some() && plausible.drift.is_empty());
+        let plausible = cycle("2026-01-02T03:15:00Z").observation;
+        assert!(plausible.occurred_at.is_some() && plausible.drift.is_empty());
         for ahead in ["2026-01-02T03:15:01Z", "2026-01-02T10:00:00Z", "9999-12-30T00:00:00Z"] {
-            let seen = plan(ahead).observation;
-            assert_eq!((seen.occurred_at, seen.mark, seen.drift.len()), (None, None, 1), "{ahead}");
+            let seen = cycle(ahead).observation;
+            assert_eq!((seen.occurred_at, seen.drift.len()), (None, 1), "{ahead}");
         }
-        let dispute =
-            update(r#"{"event":"dispute.won","id":"d","status_reason":"X","updated_at":"2027-01-01T00:00:00Z"}"#);
-        assert_eq!(dispute.observation.mark, None);
     }
 
     #[test]
-    fn a_bound_token_speaks_for_its_accounts_and_where_none_is_named() {
+    fn a_bound_token_is_accepted_for_its_accounts_and_where_none_is_named() {
         let update = update("{}").bound_to(Some(["a".to_owned()].into()));
-        assert!(update.may_speak_for(Some(&"a".to_owned())) && update.may_speak_for(None));
-        assert!(!update.may_speak_for(Some(&"b".to_owned())));
+        assert!(update.is_accepted_for(Some(&"a".to_owned())) && update.is_accepted_for(None));
+        assert!(!update.is_accepted_for(Some(&"b".to_owned())));
     }
 }

@@ -1,14 +1,18 @@
-//! Poller: how Lambda's SQS event source hands messages to a function, and how it reads what the function answers, as AWS
-//! documents partial batch responses with `ReportBatchItemFailures` on. Whatever plays Lambda here reads answers with this.
+//! Poller: a model of Lambda's SQS event source, between the webhook queue and the processor. It builds the event for a
+//! batch of messages, and reads the partial batch response as AWS documents it for `ReportBatchItemFailures`. The local
+//! stack and the tests use it in place of Lambda.
 //!
-//! **Invariant:** a model of AWS and of nothing else. It knows neither of the two functions.
+//! **Invariant:** this models AWS only. It does not depend on the functions.
 
 use std::collections::BTreeSet;
 
 use aws_sdk_sqs::types::Message;
 use serde_json::{Value, json};
 
-/// The event that a function gets for a batch of messages.
+// The former name, until the tests use the new one.
+pub use self::messages_to_retry as come_again;
+
+/// The event that Lambda passes to a function for a batch of messages.
 pub fn event(messages: &[Message]) -> String {
     json!({ "Records": messages.iter().map(record).collect::<Vec<_>>() }).to_string()
 }
@@ -33,30 +37,30 @@ fn record(message: &Message) -> Value {
     })
 }
 
-/// Which messages of a batch come again, by the bytes that the function returned. All others are deleted.
+/// The ids of the messages that stay in the queue for a retry. Lambda deletes the other messages of the batch.
 ///
-/// `None` is an error, a timeout or a crash: the whole batch comes again. An empty object, null, and an empty or null
-/// list are a success of the whole batch; an empty, null or unknown `itemIdentifier`, a wrong key, and anything that
-/// is not JSON are its failure.
-pub fn come_again<'a>(ids: &[&'a str], answer: Option<&[u8]>) -> BTreeSet<&'a str> {
+/// `response` is what the function returned; `None` stands for an error, a timeout or a crash, and retries the whole batch.
+/// The whole batch succeeds if the response is `{}` or `null`, or if its `batchItemFailures` is an empty list or `null`.
+/// The whole batch fails if the response has any other form, or if an `itemIdentifier` is missing, empty, `null` or unknown.
+pub fn messages_to_retry<'a>(ids: &[&'a str], response: Option<&[u8]>) -> BTreeSet<&'a str> {
     let all = || ids.iter().copied().collect();
-    let list = match answer.and_then(|answer| serde_json::from_slice(answer).ok()) {
+    let failures = match response.and_then(|response| serde_json::from_slice(response).ok()) {
         Some(Value::Null) => return BTreeSet::new(),
         Some(Value::Object(mut object)) => match object.remove("batchItemFailures") {
             None | Some(Value::Null) => return BTreeSet::new(),
-            Some(Value::Array(list)) => list,
+            Some(Value::Array(failures)) => failures,
             Some(_) => return all(),
         },
         _ => return all(),
     };
-    let named: Option<BTreeSet<_>> = list
+    let failed: Option<BTreeSet<_>> = failures
         .iter()
         .map(|failure| {
-            let named = failure.get("itemIdentifier")?.as_str()?;
-            ids.iter().copied().find(|id| *id == named)
+            let identifier = failure.get("itemIdentifier")?.as_str()?;
+            ids.iter().copied().find(|id| *id == identifier)
         })
         .collect();
-    named.unwrap_or_else(all)
+    failed.unwrap_or_else(all)
 }
 
 #[cfg(test)]
@@ -65,30 +69,30 @@ mod tests {
 
     const IDS: [&str; 3] = ["a", "b", "c"];
 
-    fn again(answer: &str) -> Vec<&'static str> {
-        come_again(&IDS, Some(answer.as_bytes())).into_iter().collect()
+    fn to_retry(response: &str) -> Vec<&'static str> {
+        messages_to_retry(&IDS, Some(response.as_bytes())).into_iter().collect()
     }
 
     #[test]
     fn nothing_reported_is_a_success() {
-        for answer in ["{}", "null", r#"{"batchItemFailures":[]}"#, r#"{"batchItemFailures":null}"#] {
-            assert!(again(answer).is_empty(), "{answer}");
+        for response in ["{}", "null", r#"{"batchItemFailures":[]}"#, r#"{"batchItemFailures":null}"#] {
+            assert!(to_retry(response).is_empty(), "{response}");
         }
     }
 
     #[test]
-    fn what_is_reported_comes_again() {
-        assert_eq!(again(r#"{"batchItemFailures":[{"itemIdentifier":"b"}]}"#), ["b"]);
+    fn a_reported_message_is_retried() {
+        assert_eq!(to_retry(r#"{"batchItemFailures":[{"itemIdentifier":"b"}]}"#), ["b"]);
     }
 
     #[test]
-    fn no_answer_is_a_failure_of_all() {
-        assert_eq!(come_again(&IDS, None), BTreeSet::from(IDS));
+    fn no_response_is_a_failure_of_all() {
+        assert_eq!(messages_to_retry(&IDS, None), BTreeSet::from(IDS));
     }
 
     #[test]
     fn a_report_that_names_nobody_is_a_failure_of_all() {
-        for answer in [
+        for response in [
             "",
             "not json",
             "[]",
@@ -98,7 +102,7 @@ mod tests {
             r#"{"batchItemFailures":[{"itemIdentifier":"b"},{"itemIdentifier":"x"}]}"#,
             r#"{"batchItemFailures":[{"itemId":"b"}]}"#,
         ] {
-            assert_eq!(again(answer), IDS, "{answer}");
+            assert_eq!(to_retry(response), IDS, "{response}");
         }
     }
 }

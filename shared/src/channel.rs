@@ -1,6 +1,6 @@
-//! Channels: in which country a bank, wallet or outlet is, for amounts beside which no currency is named.
+//! Channels: the currency that a bank, wallet or outlet implies where none is stated.
 //!
-//! A channel that exists in one country only is paid in that country's currency. Cards are not: they are charged in any.
+//! A channel that exists in one country only implies that country's currency. Cards imply none: they are charged in any.
 //!
 //! **Invariant:** a channel that is not known to be in one country implies no currency.
 
@@ -18,36 +18,15 @@ const COUNTRIES: &[(&str, &str)] = &[
     ("MX", "MXN"),
 ];
 
-/// Channels whose names have no country in front, and that exist in one country only. Legacy products and invoices write
-/// them so. Names that Xendit uses in several countries, such as `SHOPEEPAY` and `GRABPAY`, are left out.
-const LOCAL: &[(&str, &[&str])] = &[
+/// Channels without a country prefix that exist in one country only, as legacy products and invoices write them. Names that Xendit uses in several countries, such as `SHOPEEPAY` and `GRABPAY`, are left out.
+const CHANNELS_OF_ONE_COUNTRY: &[(&str, &str)] = &[
     (
         "ID",
-        &[
-            "BCA",
-            "BNI",
-            "BRI",
-            "BSI",
-            "BJB",
-            "CIMB",
-            "MANDIRI",
-            "PERMATA",
-            "SAHABAT_SAMPOERNA",
-            "ALFAMART",
-            "INDOMARET",
-            "ASTRAPAY",
-            "DANA",
-            "LINKAJA",
-            "OVO",
-            "QRIS",
-            "AKULAKU",
-            "INDODANA",
-            "KREDIVO",
-            "UANGME",
-        ],
+        "BCA BNI BRI BSI BJB CIMB MANDIRI PERMATA SAHABAT_SAMPOERNA ALFAMART INDOMARET ASTRAPAY DANA LINKAJA OVO QRIS \
+         AKULAKU INDODANA KREDIVO UANGME",
     ),
-    ("PH", &["BPI", "GCASH", "PAYMAYA", "7ELEVEN", "CEBUANA", "ECPAY", "QRPH", "BILLEASE", "CASHALO"]),
-    ("TH", &["PROMPTPAY"]),
+    ("PH", "BPI GCASH PAYMAYA 7ELEVEN CEBUANA ECPAY QRPH BILLEASE CASHALO"),
+    ("TH", "PROMPTPAY"),
 ];
 
 /// The currency of a country, by its ISO 3166 code.
@@ -60,11 +39,14 @@ pub(crate) fn currency_of_country(country: &str) -> Option<Currency> {
 pub(crate) fn currency_of_channel(channel: &str) -> Option<Currency> {
     // `BNI_VIRTUAL_ACCOUNT` is payments v3's name for the virtual accounts of `BNI`.
     let name = channel.strip_suffix("_VIRTUAL_ACCOUNT").unwrap_or(channel);
-    let local = LOCAL.iter().find(|(_, names)| names.contains(&name)).map(|(country, _)| *country);
+    let local = CHANNELS_OF_ONE_COUNTRY
+        .iter()
+        .find(|(_, names)| names.split(' ').any(|it| it == name))
+        .map(|(country, _)| *country);
     local.or_else(|| channel.split_once('_').map(|(prefix, _)| prefix)).and_then(currency_of_country)
 }
 
-/// Whether a channel is charged in the currency of the country it is used in. Cards and coins are not.
+/// Whether a channel is always charged in its country's currency. Cards and coins are not.
 pub(crate) fn is_local(channel: &str) -> bool {
     !matches!(channel, "CARD" | "CARDS" | "CREDIT_CARD" | "CRYPTOCURRENCY")
 }
@@ -94,9 +76,9 @@ mod tests {
 
     #[test]
     fn no_channel_is_listed_in_two_countries_and_every_country_has_a_currency() {
-        let names: Vec<_> = LOCAL.iter().flat_map(|(_, names)| *names).collect();
+        let names: Vec<_> = CHANNELS_OF_ONE_COUNTRY.iter().flat_map(|(_, names)| names.split(' ')).collect();
         assert_eq!(names.iter().collect::<std::collections::BTreeSet<_>>().len(), names.len());
         assert!(COUNTRIES.iter().all(|(country, _)| currency_of_country(country).is_some()));
-        assert!(LOCAL.iter().all(|(country, _)| currency_of_country(country).is_some()));
+        assert!(CHANNELS_OF_ONE_COUNTRY.iter().all(|(country, _)| currency_of_country(country).is_some()));
     }
 }

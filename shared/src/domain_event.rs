@@ -19,13 +19,13 @@ pub const SOURCE: &str = "xendit-hooks";
 /// The version of the detail's form.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// The type of an event about a webhook that is not understood.
+/// The type of an event about a webhook that was not recognised.
 pub const UNKNOWN: &str = "webhook.unknown";
 
 /// The type of an event about facts that contradict each other.
 pub const CONFLICT: &str = "webhook.conflict";
 
-/// The type of the event that says that a subject has reached a stage.
+/// The detail type of a stage.
 pub const fn type_of(stage: Stage) -> &'static str {
     match stage {
         Stage::Unknown(_) => UNKNOWN,
@@ -52,28 +52,28 @@ pub struct Detail {
     /// The version of this form.
     #[cfg_attr(feature = "schema", schemars(extend("const" = SCHEMA_VERSION)))]
     pub schema_version: u32,
-    /// The same each time this event is published: a consumer that has handled it has nothing to do.
+    /// The same each time this event is published. Skip an event whose id you have handled.
     pub id: String,
     /// Which of Xendit's two environments it is from.
     pub environment: Environment,
-    /// Where it comes from: `webhook`.
-    // Not the list of those that there are: that may grow under one version.
+    /// How this became known: `webhook`.
+    // In the schema any text: sources may be added under one version.
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub source: Source,
     /// The Xendit account that the subject belongs to, where Xendit says so.
     pub account: Option<String>,
-    /// What it is about.
+    /// What the event is about.
     pub subject: Subject,
     /// Your own reference, such as an order's number.
     pub reference: Option<String>,
     /// The phase that the subject has reached.
     pub phase: String,
-    /// The phase before. Null, when this is the first news about it.
+    /// The phase before. Null when nothing was known before.
     pub previous_phase: Option<String>,
     /// An event of this type was published before. This one adds what was not known then: an amount, a capture, your
-    /// reference. Money is not here a second time: `paid` is always the total.
+    /// reference, or that the money was late. It announces no additional money: `paid` is always the total.
     pub update: bool,
-    /// Xendit's name of the event; for the older webhooks, which have none, the name in docs/webhooks.md.
+    /// Xendit's name of the event; where the body has none, the name in docs/webhooks.md.
     pub event: String,
     /// Xendit's own word for the phase.
     pub status: Option<String>,
@@ -81,9 +81,10 @@ pub struct Detail {
     pub failure_code: Option<String>,
     /// The bank, wallet, outlet or network.
     pub channel: Option<String>,
-    /// Why a webhook is not understood.
+    /// Why the webhook was not recognised.
     pub unknown_reason: Option<String>,
-    /// What was paid, collected, refunded or sent, in all. Null before money has moved, and while it is in doubt.
+    /// What was paid, collected, refunded or sent, in all; for a batch or a dispute, what it came to. Null before money has
+    /// moved, and while it is in doubt.
     pub paid: Option<Money>,
     /// What was requested.
     pub requested: Option<Money>,
@@ -91,29 +92,29 @@ pub struct Detail {
     pub captures: Vec<Capture>,
     /// There are more captures than fit into an event.
     pub captures_omitted: bool,
-    /// All amounts of this fact, where they contradict each other: the first that was known, then the others.
+    /// Amounts that contradict each other: the first that was stated, then the others.
     pub conflicting_amounts: Vec<Money>,
-    /// All references of this subject, where they contradict each other: the first that was known, then the others.
+    /// References that contradict each other: the first that was stated, then the others.
     pub conflicting_references: Vec<String>,
     /// The money came after the subject had expired, failed or been canceled: the goods may be gone.
     pub paid_late: bool,
     /// What was paid is not what was requested.
     pub amount_mismatch: bool,
-    /// When it happened, in Xendit's words.
+    /// When it happened, according to Xendit.
     pub occurred_at: Option<Timestamp>,
-    /// When the webhook came.
+    /// When the webhook was received.
     pub received_at: Timestamp,
     /// The delivery's id: the same in the logs, in the ledger, and in the answer that Xendit got.
     pub delivery_id: String,
-    /// The label of the callback token that the webhook came with.
+    /// The label of the callback token that the webhook carried.
     pub token_label: String,
     /// The version of the ledger's item: of two events of one subject, the one with the greater version is the newer.
     pub version: u64,
     /// The webhook's body.
     #[cfg_attr(feature = "schema", schemars(with = "Option<serde_json::Map<String, serde_json::Value>>"))]
     pub body: Option<Box<RawValue>>,
-    /// The body is not in here: it is too large or too deep, holds a number that the bus does not take, holds the callback
-    /// token, or was refused by the bus. It can be read at Xendit.
+    /// The body was left out: it is too large or too deep, holds a number that EventBridge does not accept, holds the callback
+    /// token, or EventBridge refused it. Xendit's dashboard shows it.
     pub body_omitted: bool,
 }
 
@@ -123,6 +124,8 @@ pub struct Detail {
 pub struct Subject {
     /// What kind of subject it is, such as `payment`.
     pub kind: String,
+    /// What the id is unique within, where it is not unique by itself: for a payment to a virtual account, that account's id.
+    pub within: Option<String>,
     /// Its id at Xendit.
     pub id: String,
 }

@@ -1,12 +1,13 @@
-//! The nouns that all parts of the system agree on, in the order in which a webhook meets them.
+//! The types that the functions and the CLI share, in the order in which a webhook passes through them.
 //!
 //! `Topic` and `Envelope` carry a webhook over the queue as it came; a `Webhook` is its body, recognised; an `Observation`
 //! is what it says about one payment, payout, refund and so on; `Money` is exact; a `DomainEvent` is what is published.
 //!
-//! **Invariant:** no I/O, no async, no AWS, no clock and no environment in here. Time and ids come in as arguments.
+//! **Invariant:** no I/O, no async, no AWS SDK, no clock and no environment in here. Time and ids come in as arguments.
 
 mod channel;
 mod object;
+mod product;
 mod products;
 mod resource;
 

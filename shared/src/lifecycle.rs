@@ -1,8 +1,8 @@
 //! Lifecycles: the kinds of subjects that Xendit's webhooks are about, and the phases each goes through.
 //!
 //! One table. A `Stage` is a kind together with one of *its* phases, so `invoice.reversed` cannot be written.
-//! The order of the phases in the table is their rank: how far along the subject is. How the observations of a kind are
-//! ordered is said beside its name, with the reason.
+//! The order of the phases in the table is their rank: how far along the subject is. Each kind's entry says how its
+//! observations are ordered, and why.
 
 use std::{fmt, str::FromStr};
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub enum Order {
     /// The lifecycle only moves forward: the later phase in the table wins, whenever it arrives.
     ByRank,
-    /// The subject goes back and forth: what Xendit says happened last wins, and rank only breaks a tie.
+    /// The subject goes back and forth: the later time wins, Xendit's own, and rank only breaks a tie.
     ByTime,
 }
 
@@ -94,8 +94,8 @@ lifecycles! {
         Pending "pending", Authorized "authorized", Failed "failed", Canceled "canceled", Expired "expired",
         Succeeded "succeeded", Voided "voided",
     ] as PaymentPhase;
-    /// A failed attempt to collect money that was reserved: the reservation may stand, and parts of it may have been
-    /// collected, so the payment itself has not failed. A collection that succeeds is news about its payment.
+    /// A failed capture. The authorization may still stand, and parts may have been captured, so the payment has not failed. A
+    /// successful capture is an observation of its payment.
     ///
     /// By rank: there is only one phase.
     Capture "capture" ByRank [
@@ -115,33 +115,33 @@ lifecycles! {
     ] as VirtualAccountPhase;
     /// A request for money. The money is a payment of its own, and can arrive after the request has expired.
     ///
-    /// By rank: what was fulfilled stays so.
+    /// By rank: a fulfilled request stays fulfilled.
     PaymentRequest "payment_request" ByRank [
         Expired "expired", Succeeded "succeeded",
     ] as PaymentRequestPhase;
-    /// A checkout page. The money is a payment of its own, and so is the card or wallet that was saved.
+    /// A checkout page. The money is a payment of its own, as is a saved card or wallet.
     ///
-    /// By rank: what was completed stays so.
+    /// By rank: a completed session stays completed.
     PaymentSession "payment_session" ByRank [
         Expired "expired", Canceled "canceled", Completed "completed",
     ] as PaymentSessionPhase;
     /// A card, account or wallet that can be charged. One for a single use expires with the payment it was made for,
     /// which is neither an error nor a cancellation.
     ///
-    /// By time: it is renewed after it was about to expire, and switched off and on.
+    /// By time: it can be renewed, disabled and enabled.
     PaymentMethod "payment_method" ByTime [
         Pending "pending", Active "active", Expiring "expiring", Inactive "inactive", Failed "failed",
         Expired "expired",
     ] as PaymentMethodPhase;
-    /// The same in payments v3.
+    /// The payment method of payments v3.
     ///
-    /// By rank: it is made once, and ends once.
+    /// By rank: it is created once, and ends once.
     PaymentToken "payment_token" ByRank [
         Pending "pending", Failed "failed", Active "active", Expired "expired", Canceled "canceled",
     ] as PaymentTokenPhase;
     /// A bank account or wallet that a payer has linked.
     ///
-    /// By rank: what was linked stays so, and a link that failed can still be made.
+    /// By rank: a linked account stays linked, and a failed link can still succeed.
     LinkedAccount "linked_account" ByRank [
         Failed "failed", Linked "linked",
     ] as LinkedAccountPhase;
@@ -166,9 +166,9 @@ lifecycles! {
     ] as PayoutPhase;
     /// Many disbursements in one. Completed says that all have been tried, not that all have succeeded.
     ///
-    /// By rank: a batch is worked through once.
+    /// By rank: a batch is processed once.
     PayoutBatch "payout_batch" ByRank [
-        Failed "failed", Completed "completed",
+        Pending "pending", Failed "failed", Completed "completed",
     ] as PayoutBatchPhase;
     /// A bill, such as one for electricity, paid for a customer.
     ///
@@ -186,53 +186,53 @@ lifecycles! {
     ///
     /// By rank: it is made once.
     Report "report" ByRank [
-        Failed "failed", Completed "completed",
+        Pending "pending", Failed "failed", Completed "completed",
     ] as ReportPhase;
     /// A subscription.
     ///
-    /// By time: it is switched off and on.
+    /// By time: it can be deactivated and reactivated.
     RecurringPlan "recurring_plan" ByTime [
         Pending "pending", Active "active", Inactive "inactive",
     ] as RecurringPlanPhase;
-    /// One turn of a subscription, with as many attempts as it takes. Its money is a payment of its own.
+    /// One billing cycle of a subscription, with its attempts. Its money is a payment of its own.
     ///
     /// By rank. The merchant can force an attempt after the last one failed, so a success outranks a failure.
     RecurringCycle "recurring_cycle" ByRank [
         Scheduled "scheduled", Retrying "retrying", Canceled "canceled", Failed "failed", Succeeded "succeeded",
     ] as RecurringCyclePhase;
-    /// A sub-account: how far it is, and whether it is in good standing.
+    /// A sub-account: its onboarding and its standing.
     ///
-    /// By time: it is suspended and cleared again and again.
+    /// By time: it can be suspended and cleared repeatedly.
     Account "account" ByTime [
         Registered "registered", Created "created", Activated "activated", Cleared "cleared",
         Suspected "suspected", Suspended "suspended",
     ] as AccountPhase;
-    /// The verification of a sub-account. Not a phase of the account: neither must make the other's older news stale.
+    /// The verification of a sub-account. A kind of its own, so that neither makes the other's observations stale.
     ///
-    /// By time: papers are asked for again.
+    /// By time: documents may be requested again.
     AccountVerification "account_verification" ByTime [
         InProgress "in_progress", ResubmissionRequired "resubmission_required", Failed "failed", Passed "passed",
     ] as AccountVerificationPhase;
     /// The verification of an account holder.
     ///
-    /// By time: papers are asked for again.
+    /// By time: documents may be requested again.
     AccountHolder "account_holder" ByTime [
         InProgress "in_progress", ResubmissionRequired "resubmission_required", Failed "failed", Passed "passed",
     ] as AccountHolderPhase;
-    /// What an account holder may do, channel by channel. A list has no one phase: the body says which is where.
+    /// An account holder's capabilities per channel. A list has no single phase; the body has each channel's.
     ///
     /// By time: each channel goes back and forth.
     Capabilities "capabilities" ByTime [
         Updated "updated",
     ] as CapabilitiesPhase;
-    /// A payer's complaint to the bank.
+    /// A chargeback.
     ///
     /// By time: evidence is asked for again, and a decision can be appealed.
     Dispute "dispute" ByTime [
         ActionRequired "action_required", DueDateApproaching "due_date_approaching", UnderReview "under_review",
         Lost "lost", Won "won",
     ] as DisputePhase;
-    /// A webhook that is not known, or not well enough to act on. Kept, counted and published.
+    /// A webhook that was not recognised. Stored, counted and published.
     ///
     /// By rank: there is only one phase.
     Unknown "unknown" ByRank [
@@ -241,7 +241,7 @@ lifecycles! {
 }
 
 impl Stage {
-    /// Whether money has moved, though it may have gone back since.
+    /// Whether money has moved, even if it was returned.
     pub const fn moved_money(self) -> bool {
         matches!(
             self,
@@ -254,9 +254,9 @@ impl Stage {
         )
     }
 
-    /// The stage in which the money came that is still here: a settled invoice was paid, even where nobody said so.
+    /// The stage whose event announces the money that is here: a settled invoice was paid, even if that webhook never arrived.
     ///
-    /// `None`: no money came, or it has gone back.
+    /// `None`: no money has arrived, or it was returned.
     pub const fn money_stage(self) -> Option<Self> {
         match self {
             Self::Invoice(InvoicePhase::Settled) => Some(Self::Invoice(InvoicePhase::Paid)),
@@ -266,7 +266,7 @@ impl Stage {
         }
     }
 
-    /// Whether the subject was given up: money that comes after this is late, and the goods may be gone.
+    /// Whether the subject failed, expired or was canceled. Money after this is late: the goods may be gone.
     pub const fn is_given_up(self) -> bool {
         matches!(
             self,
@@ -275,7 +275,7 @@ impl Stage {
         )
     }
 
-    /// Whether another webhook about the subject usually came before.
+    /// Whether another webhook usually precedes this one.
     pub const fn usually_follows(self) -> bool {
         matches!(
             self,
@@ -309,6 +309,8 @@ impl Stage {
                 | Self::Card(CardPhase::InReview)
                 | Self::Refund(RefundPhase::Pending)
                 | Self::Payout(PayoutPhase::Pending | PayoutPhase::Ready | PayoutPhase::Locked)
+                | Self::PayoutBatch(PayoutBatchPhase::Pending)
+                | Self::Report(ReportPhase::Pending)
                 | Self::RecurringCycle(RecurringCyclePhase::Scheduled | RecurringCyclePhase::Retrying)
         )
     }
@@ -334,7 +336,7 @@ impl fmt::Display for Stage {
 
 /// The text names no stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a kind with one of its phases")]
+#[error("not a stage such as `payment.succeeded`")]
 pub struct NotAStage;
 
 impl FromStr for Stage {
@@ -364,7 +366,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_stage_is_found_again_by_its_name() {
+    fn every_stage_parses_from_its_name() {
         for stage in Stage::ALL {
             assert_eq!(stage.as_str().parse(), Ok(*stage));
             assert_eq!(stage.as_str(), format!("{}.{}", stage.kind(), stage.phase()));
@@ -378,9 +380,9 @@ mod tests {
         assert!(Stage::Payout(PayoutPhase::Reversed) > Stage::Payout(PayoutPhase::Succeeded));
     }
 
-    /// Written out, because a stage that is missing here is money that nobody hears of.
+    /// Written out, because a stage that is missing here is money that is never announced.
     #[test]
-    fn money_is_here_in_these_stages_and_in_no_other() {
+    fn exactly_these_stages_announce_money() {
         let here = Stage::ALL.iter().filter_map(|stage| Some((stage.as_str(), stage.money_stage()?.as_str())));
         let expected = [
             ("payment.succeeded", "payment.succeeded"),
@@ -418,6 +420,8 @@ mod tests {
             "payout.pending",
             "payout.ready",
             "payout.locked",
+            "payout_batch.pending",
+            "report.pending",
             "recurring_cycle.scheduled",
             "recurring_cycle.retrying",
         ];

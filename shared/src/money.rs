@@ -7,15 +7,15 @@ use std::{fmt, str::FromStr};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-/// An amount in major units, as exact as it was written.
+/// An amount in major units, exactly as written.
 ///
-/// Holds up to 28 significant digits. Two amounts are equal when their values are: `1000.1` and `1000.10`.
+/// Holds up to 28 significant digits. Equality is by value: `1000.1 == 1000.10`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("pattern" = PATTERN)))]
 pub struct Amount(Decimal);
 
-/// How an amount is written, for those who read it.
+/// The JSON Schema pattern of an amount.
 #[cfg(feature = "schema")]
 const PATTERN: &str = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$";
 
@@ -27,7 +27,9 @@ pub struct NotAnAmount;
 impl Amount {
     /// The sum, or `None` when it needs more than 28 digits.
     pub fn checked_add(self, other: Self) -> Option<Self> {
-        self.0.checked_add(other.0).map(Self)
+        let sum = self.0.checked_add(other.0)?;
+        // A sum that does not fit is rounded, and has fewer decimals then.
+        (sum.scale() == self.0.scale().max(other.0.scale())).then_some(Self(sum))
     }
 
     /// Whether the amount is below zero.
@@ -35,10 +37,8 @@ impl Amount {
         self.0.is_sign_negative() && !self.0.is_zero()
     }
 
-    /// An amount given in a currency's minor units, such as 1000 centavos, in major units: `10.00`.
-    ///
-    /// `None` when the amount has a fraction already, since there is no part of a minor unit.
-    pub fn from_minor_units(self, digits: u32) -> Option<Self> {
+    /// Converts minor units to major units: 1000 centavos are `10.00`. `None` if the amount has a fraction.
+    pub fn minor_to_major(self, digits: u32) -> Option<Self> {
         if self.0.scale() != 0 {
             return None;
         }
@@ -61,7 +61,7 @@ impl FromStr for Amount {
         if !plain {
             return Err(NotAnAmount);
         }
-        // "Exact" refuses what would have to be rounded.
+        // `from_str_exact` refuses what it would have to round.
         Decimal::from_str_exact(text).map(Self).map_err(|_| NotAnAmount)
     }
 }
@@ -98,11 +98,11 @@ pub struct Currency(String);
 pub struct NotACurrency;
 
 impl Currency {
-    /// How many digits the minor unit has, as Xendit counts: 2 for PHP, of which 1000 centavos are 10.00.
+    /// The decimal digits of the minor unit at Xendit: 2 for PHP, of which 1000 centavos are 10.00.
     ///
     /// `None` for a code that is not in ISO 4217.
     pub fn minor_digits(&self) -> Option<u32> {
-        // The standard knows a hundredth of a rupiah. Xendit does not: its IDR 10 is 10.
+        // ISO 4217 gives the rupiah two digits. Xendit counts whole rupiah.
         if self.0 == "IDR" {
             return Some(0);
         }
@@ -144,13 +144,13 @@ impl From<Currency> for String {
     }
 }
 
-/// An amount and what it is an amount of.
+/// An amount with its currency.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Money {
     /// How much, in major units.
     pub amount: Amount,
-    /// Of what.
+    /// Its currency.
     pub currency: Currency,
 }
 
@@ -191,6 +191,17 @@ mod tests {
     }
 
     #[test]
+    fn a_sum_that_would_have_to_be_rounded_is_none() {
+        assert_eq!(amount(&"9".repeat(28)).checked_add(amount("0.5")), None);
+        assert_eq!(
+            amount(&"9".repeat(28)).checked_add(amount(&"9".repeat(28))),
+            Some(amount(&format!("1{}8", "9".repeat(27))))
+        );
+        assert_eq!(amount("1.50").checked_add(amount("2")).unwrap().to_string(), "3.50");
+        assert_eq!(amount("0.005").checked_add(amount("0.995")).unwrap().to_string(), "1.000");
+    }
+
+    #[test]
     fn an_amount_keeps_the_zeros_it_was_written_with() {
         for text in ["1000.10", "10000.01", "0", "0.00", "-5.50", "12345678901234567890", "12345678901234567.890"] {
             assert_eq!(amount(text).to_string(), text);
@@ -208,13 +219,13 @@ mod tests {
 
     #[test]
     fn minor_units_become_major_units() {
-        assert_eq!(amount("1000").from_minor_units(2).unwrap().to_string(), "10.00");
-        assert_eq!(amount("10").from_minor_units(0).unwrap().to_string(), "10");
-        assert_eq!(amount("10.5").from_minor_units(2), None);
+        assert_eq!(amount("1000").minor_to_major(2).unwrap().to_string(), "10.00");
+        assert_eq!(amount("10").minor_to_major(0).unwrap().to_string(), "10");
+        assert_eq!(amount("10.5").minor_to_major(2), None);
     }
 
     #[test]
-    fn a_minor_unit_has_the_digits_of_iso_4217_but_for_the_rupiah() {
+    fn minor_digits_follow_iso_4217_except_for_the_rupiah() {
         let digits = |code: &str| code.parse::<Currency>().unwrap().minor_digits();
         assert_eq!(
             ["PHP", "USD", "VND", "JPY", "KWD", "IDR", "QQQ"].map(digits),
@@ -246,7 +257,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_reading_an_amount_panic(text in ".*") {
+        fn parsing_an_amount_never_panics(text in ".*") {
             let _ = text.parse::<Amount>();
         }
     }

@@ -1,7 +1,7 @@
-//! Object: a JSON object with its keys read, and its fields read tolerantly.
+//! Object: a JSON object with its top-level keys parsed, and tolerant readers for its fields.
 //!
-//! Xendit sends one field as present, null or absent from one day to the next, and numbers as strings. So a field that
-//! nothing depends on is never an error: it is absent, holds a value, or is odd, and what is odd is counted as drift.
+//! Xendit may send one field present, null or absent, and numbers as strings. So an optional field never causes an error:
+//! it is absent, valid, or malformed, and a malformed one is reported as drift.
 //!
 //! **Invariant:** no value of a body is part of an error or a drift. Numbers are read from their digits.
 
@@ -20,10 +20,13 @@ use crate::{
     observation::{Drift, Unknown},
 };
 
-/// The longest id, reference or status that is kept. A DynamoDB key holds at most 2,048 bytes.
+/// The longest reference or status that is kept.
 const MAX_TEXT_BYTES: usize = 512;
 
-/// The bytes are not one JSON object in UTF-8. Retrying cannot help.
+/// The longest id. Two of them, escaped, fit into a DynamoDB key of 2,048 bytes.
+const MAX_ID_BYTES: usize = 255;
+
+/// The bytes are not one JSON object in UTF-8. A retry cannot help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// Not UTF-8.
@@ -98,7 +101,7 @@ impl<'a> Object<'a> {
         if rest.is_empty() { Ok(Some(object)) } else { object.object_under(rest) }
     }
 
-    /// This object with another one's keys in front of its own.
+    /// This object, with another's keys taking precedence.
     #[must_use]
     pub(crate) fn overlaid_with(self, top: Self) -> Self {
         Self { text: self.text, keys: top.keys.into_iter().chain(self.keys).collect() }
@@ -108,12 +111,12 @@ impl<'a> Object<'a> {
     pub(crate) fn event(&self) -> Field<String> {
         match self.field("event") {
             Field::Value(Text(name)) => Field::Value(name),
-            Field::Odd(found) => Field::Odd(found),
+            Field::Malformed(found) => Field::Malformed(found),
             Field::Absent => Field::Absent,
         }
     }
 
-    /// The event's name if it looks like one, for the ledger and the logs.
+    /// The event's name, or `unnamed` if it is long or unusual.
     pub(crate) fn event_name(&self) -> String {
         let name_like = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':');
         match self.event() {
@@ -122,8 +125,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// What identifies a body that nothing is known about: the same for each delivery of it, with or without
-    /// `webhook-id`, at any time.
+    /// A digest that identifies an unrecognised body: the same for every delivery.
     pub(crate) fn fingerprint(&self) -> String {
         let mut keys: Vec<_> = self.keys.iter().map(|(name, raw)| (name.as_ref(), raw.get())).collect();
         // The newer products set the envelope's `created` anew for each attempt.
@@ -136,35 +138,36 @@ impl<'a> Object<'a> {
             hasher.update(raw);
             hasher.update([0]);
         }
-        first_half(hasher)
+        hex_128(hasher)
     }
 
     fn field<T: DeserializeOwned>(&self, path: &str) -> Field<T> {
         self.look_up(path).and_then(Field::read)
     }
 
-    /// What is at the end of a path such as `amount.initial`.
+    /// The value at a path such as `amount.initial`.
     fn look_up(&self, path: &str) -> Field<&'a RawValue> {
         let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
         match (self.get(key), rest) {
             (None, _) => Field::Absent,
             (Some(raw), None) => Field::Value(raw),
             (Some(raw), Some(rest)) => match Self::read(raw.get().as_bytes()) {
-                Ok(object) if object.is_ambiguous() => Field::Odd("an object with a key twice"),
+                Ok(object) if object.is_ambiguous() => Field::Malformed("an object with a duplicate key"),
                 Ok(object) => object.look_up(rest),
-                Err(_) => Field::Odd(describe(raw)),
+                Err(_) => Field::Malformed(describe(raw)),
             },
         }
     }
 
-    /// The value of a key that is there and not null.
+    /// A key's value, unless absent or null.
     fn get(&self, key: &str) -> Option<&'a RawValue> {
         self.keys.iter().find(|(name, _)| name == key).map(|(_, raw)| *raw).filter(|raw| !is_null(raw))
     }
 }
 
-fn first_half(hasher: Sha256) -> String {
-    hasher.finalize().iter().take(16).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+/// The first 128 bits in hex.
+fn hex_128(hasher: Sha256) -> String {
+    hex::encode(hasher.finalize().get(..16).unwrap_or_default())
 }
 
 fn is_null(raw: &RawValue) -> bool {
@@ -172,7 +175,7 @@ fn is_null(raw: &RawValue) -> bool {
     matches!(raw.get(), "null" | "\"null\"")
 }
 
-/// Reads an object's keys in their order, repeated ones included, and leaves the values as they are.
+/// An object's entries in order, duplicates included, with raw values.
 struct Keys<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 /// A key borrowed from the text where it holds no escape.
@@ -208,10 +211,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Keys<'a> {
 pub(crate) enum Field<T> {
     /// Nothing: no such key, or null.
     Absent,
-    /// A value of the type it has always had.
+    /// A value of the expected type.
     Value(T),
     /// Something else, described without its value.
-    Odd(&'static str),
+    Malformed(&'static str),
 }
 
 impl<T> Field<T> {
@@ -219,40 +222,47 @@ impl<T> Field<T> {
         match self {
             Self::Absent => Field::Absent,
             Self::Value(value) => read(value),
-            Self::Odd(found) => Field::Odd(found),
+            Self::Malformed(found) => Field::Malformed(found),
         }
     }
 }
 
 impl<T: DeserializeOwned> Field<T> {
     fn read(raw: &RawValue) -> Self {
-        serde_json::from_str(raw.get()).map_or_else(|_| Self::Odd(describe(raw)), Self::Value)
+        serde_json::from_str(raw.get()).map_or_else(|_| Self::Malformed(describe(raw)), Self::Value)
     }
 }
 
 fn describe(raw: &RawValue) -> &'static str {
     match raw.get().as_bytes().first() {
-        Some(b'"') => "a string of another form",
+        Some(b'"') => "a malformed string",
         Some(b'{') => "an object",
         Some(b'[') => "a list",
         Some(b't' | b'f') => "a boolean",
-        _ => "a number of another form",
+        _ => "a malformed number",
     }
 }
 
-/// Reads the fields of an object, and notes what is odd about them.
+/// Reads the fields of an object, and collects their drift.
 #[derive(Debug)]
 pub(crate) struct Fields<'o, 'a> {
     object: &'o Object<'a>,
+    latest: Timestamp,
     drift: Vec<Drift>,
 }
 
 impl<'o, 'a> Fields<'o, 'a> {
-    pub(crate) fn of(object: &'o Object<'a>) -> Self {
-        Self { object, drift: Vec::new() }
+    /// Reads an object. A time after `latest` is drift.
+    pub(crate) fn of(object: &'o Object<'a>, latest: Timestamp) -> Self {
+        Self { object, latest, drift: Vec::new() }
     }
 
-    /// What was odd about the fields that were read, each thing once.
+    /// Reads another object of the same body.
+    pub(crate) fn of_another<'p>(&self, object: &'p Object<'a>) -> Fields<'p, 'a> {
+        Fields::of(object, self.latest)
+    }
+
+    /// The drift found, without duplicates.
     pub(crate) fn into_drift(mut self) -> Vec<Drift> {
         self.drift.sort_unstable();
         self.drift.dedup();
@@ -263,43 +273,52 @@ impl<'o, 'a> Fields<'o, 'a> {
         self.drift.push(Drift { field, found });
     }
 
-    /// Notes what was odd about an object inside this one.
-    pub(crate) fn adopt(&mut self, drift: Vec<Drift>) {
+    /// Adds the drift of another object of the body.
+    pub(crate) fn add_drift(&mut self, drift: Vec<Drift>) {
         self.drift.extend(drift);
     }
 
-    /// Whether a field is there, whatever it holds.
+    /// Whether a field is present and not null.
     pub(crate) fn has(&self, path: &str) -> bool {
         !matches!(self.object.look_up(path), Field::Absent)
     }
 
-    /// The text of a field, if it says anything.
+    /// A field's text, unless empty.
     pub(crate) fn text(&mut self, path: &'static str) -> Option<String> {
         self.value(path).map(|Text(text)| text).filter(|text| !text.is_empty())
     }
 
-    /// The first of several texts that says anything.
+    /// The first of several fields with non-empty text.
     pub(crate) fn first_text(&mut self, paths: &[&'static str]) -> Option<String> {
         paths.iter().find_map(|path| self.text(path))
     }
 
-    /// The text that identifies the resource: the first of several that is there. One that is odd is not absent.
+    /// The id: the first of several fields that is present. If that one is malformed, the others are not tried.
     pub(crate) fn id(&mut self, paths: &[&'static str]) -> Result<String, Unknown> {
         let missing = Unknown::Missing(paths.first().copied().unwrap_or_default());
-        let there = paths.iter().find(|path| self.has(path)).ok_or(missing)?;
-        self.text(there).ok_or(missing)
+        let path = paths.iter().find(|path| self.has(path)).ok_or(missing)?;
+        self.text(path).filter(|id| id.len() <= MAX_ID_BYTES).ok_or(missing)
     }
 
-    /// The first of several times that is there.
+    /// A field's time, unless it is after the latest plausible one.
+    pub(crate) fn time(&mut self, path: &'static str) -> Option<Timestamp> {
+        let time = self.value(path)?;
+        if time > self.latest {
+            self.note(path, "a time well after the webhook's arrival");
+        }
+        Some(time).filter(|time| *time <= self.latest)
+    }
+
+    /// The first of several times that can be read.
     pub(crate) fn first_time(&mut self, paths: &[&'static str]) -> Option<Timestamp> {
-        paths.iter().find_map(|path| self.value(path))
+        paths.iter().find_map(|path| self.time(path))
     }
 
-    /// A whole number from 0, if it is at most `max`. A larger one leaps ahead of what is plausible.
+    /// A non-negative integer of at most `max`; a larger one is implausible.
     pub(crate) fn count(&mut self, path: &'static str, max: u64) -> Option<u64> {
         let Count(count) = self.value(path)?;
         if count > max {
-            self.note(path, "a count far above any that is plausible");
+            self.note(path, "an implausibly large count");
         }
         Some(count).filter(|count| *count <= max)
     }
@@ -317,13 +336,13 @@ impl<'o, 'a> Fields<'o, 'a> {
     /// The currency of a field: `Absent` when none is named, which is not the same as one that cannot be read.
     pub(crate) fn currency(&mut self, path: &'static str) -> Field<Currency> {
         let field = self.object.field(path);
-        if let Field::Odd(found) = field {
+        if let Field::Malformed(found) = field {
             self.note(path, found);
         }
         field
     }
 
-    /// The objects of a list. `None` if there is no list, or if something else is in it.
+    /// The objects of a list. `None` if there is no list, or if it holds anything but objects.
     pub(crate) fn list(&mut self, path: &'static str) -> Option<Vec<Object<'a>>> {
         let Field::Value(raw) = self.object.look_up(path) else { return None };
         let items = serde_json::from_str::<Vec<&'a RawValue>>(raw.get());
@@ -332,16 +351,16 @@ impl<'o, 'a> Fields<'o, 'a> {
             items.into_iter().map(|item| object(item).filter(|object| !object.is_ambiguous())).collect()
         });
         if objects.is_none() {
-            self.note(path, "a list of another form");
+            self.note(path, "a malformed list");
         }
         objects
     }
 
-    /// What distinguishes the value of a field from another one.
+    /// A digest of a field's raw value.
     pub(crate) fn fingerprint(&self, path: &'static str) -> Option<String> {
         match self.object.look_up(path) {
-            Field::Value(raw) => Some(first_half(Sha256::new_with_prefix(raw.get()))),
-            Field::Absent | Field::Odd(_) => None,
+            Field::Value(raw) => Some(hex_128(Sha256::new_with_prefix(raw.get()))),
+            Field::Absent | Field::Malformed(_) => None,
         }
     }
 
@@ -349,7 +368,7 @@ impl<'o, 'a> Fields<'o, 'a> {
         match self.object.field(path) {
             Field::Absent => None,
             Field::Value(value) => Some(value),
-            Field::Odd(found) => {
+            Field::Malformed(found) => {
                 self.note(path, found);
                 None
             }
@@ -381,7 +400,7 @@ impl<'de> Deserialize<'de> for Digits {
     }
 }
 
-/// A whole number from 0, from a number or from a string of digits.
+/// A non-negative integer, as a number or a string of digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Count(u64);
 
@@ -417,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_says_what_it_is_not() {
+    fn a_body_that_is_not_an_object_is_refused_with_the_reason() {
         let error = |bytes: &[u8]| Object::read(bytes).unwrap_err();
         assert_eq!(error(b"\xff{}"), Unreadable::NotText);
         for json in ["[]", "7", "null", "\"{}\""] {
@@ -429,7 +448,51 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_too_long_or_holds_control_characters_is_odd() {
+    fn an_unusual_event_name_is_replaced() {
+        let name = |event: &str| object(&format!(r#"{{"event":{event}}}"#)).event_name();
+        let (longest, longer) = ("x".repeat(64), "x".repeat(65));
+        for good in ["payment.capture", "a-b_c:D9", &longest] {
+            assert_eq!(name(&format!("\"{good}\"")), good);
+        }
+        for bad in ["null", "{}", r#""""#, r#""a b""#, r#""a@b.c""#, &format!("\"{longer}\"")] {
+            assert_eq!(name(bad), "unnamed", "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_depends_on_all_keys_but_the_time_of_the_attempt() {
+        let print = |json: &str| object(json).fingerprint();
+        let first = print(r#"{"a":1,"b":"x","created":"monday"}"#);
+        assert_eq!(first.len(), 32);
+        assert_eq!(first, print(r#"{"b":"x", "created":"tuesday","a":1}"#));
+        for other in
+            [r#"{"a":2,"b":"x"}"#, r#"{"a":1,"b":"y"}"#, r#"{"a":1,"c":"x"}"#, r#"{"a":1}"#, r#"{"created":1}"#]
+        {
+            assert_ne!(first, print(other), "{other}");
+        }
+        assert_ne!(print(r#"{"a":1,"b":2}"#), print(r#"{"a":2,"b":1}"#));
+    }
+
+    #[test]
+    fn drift_holds_no_value() {
+        for (value, expected) in [
+            ("\"x\"", "a malformed string"),
+            ("{}", "an object"),
+            ("[]", "a list"),
+            ("true", "a boolean"),
+            ("false", "a boolean"),
+            ("1.5", "a malformed number"),
+        ] {
+            let json = format!(r#"{{"n":{value}}}"#);
+            let object = object(&json);
+            let mut fields = Fields::of(&object, Timestamp::MAX);
+            assert_eq!(fields.count("n", 9), None);
+            assert_eq!(fields.into_drift(), [Drift { field: "n", found: expected }]);
+        }
+    }
+
+    #[test]
+    fn text_that_is_too_long_or_holds_control_characters_is_drift() {
         for (text, expected) in [
             ("x".repeat(MAX_TEXT_BYTES), true),
             ("x".repeat(MAX_TEXT_BYTES + 1), false),
@@ -439,50 +502,62 @@ mod tests {
         ] {
             let json = format!(r#"{{"id":"{text}"}}"#);
             let object = object(&json);
-            let mut fields = Fields::of(&object);
+            let mut fields = Fields::of(&object, Timestamp::MAX);
             assert_eq!(fields.text("id").is_some(), expected, "{text}");
             assert_eq!(fields.into_drift().is_empty(), expected, "{text}");
         }
     }
 
     #[test]
-    fn a_path_leads_through_objects_and_what_stands_in_its_way_is_odd() {
+    fn a_path_goes_through_objects_and_anything_else_is_drift() {
         let object = object(r#"{"a":{"b":{"c":7}},"list":[1],"twice":{"c":1,"c":2},"none":null,"said":"null"}"#);
-        let mut fields = Fields::of(&object);
+        let mut fields = Fields::of(&object, Timestamp::MAX);
         assert_eq!(fields.text("a.b.c").as_deref(), Some("7"));
         assert_eq!(fields.first_text(&["a.x", "none.c", "said", "a.b.c"]).as_deref(), Some("7"));
         assert_eq!((fields.text("list.c"), fields.text("twice.c")), (None, None));
         let odd: Vec<_> = fields.into_drift().into_iter().map(|drift| drift.to_string()).collect();
-        assert_eq!(odd, ["list.c: a list", "twice.c: an object with a key twice"]);
+        assert_eq!(odd, ["list.c: a list", "twice.c: an object with a duplicate key"]);
     }
 
     #[test]
-    fn an_id_that_is_odd_is_not_looked_for_elsewhere() {
+    fn a_malformed_or_long_id_is_not_looked_for_elsewhere() {
         let object = object(r#"{"id":{},"other":"o","empty":""}"#);
-        let mut fields = Fields::of(&object);
+        let mut fields = Fields::of(&object, Timestamp::MAX);
         assert_eq!(fields.id(&["absent", "other"]), Ok("o".to_owned()));
         assert_eq!(fields.id(&["id", "other"]), Err(Unknown::Missing("id")));
         assert_eq!(fields.id(&["empty"]), Err(Unknown::Missing("empty")));
+        for (bytes, expected) in [(MAX_ID_BYTES, true), (MAX_ID_BYTES + 1, false)] {
+            let json = format!(r#"{{"id":"{}"}}"#, "x".repeat(bytes));
+            assert_eq!(Fields::of(&self::object(&json), Timestamp::MAX).id(&["id"]).is_ok(), expected, "{bytes}");
+        }
     }
 
     #[test]
-    fn an_amount_below_zero_and_a_count_beyond_reason_are_odd() {
+    fn a_time_after_the_latest_is_drift_and_the_next_one_is_read() {
+        let object = object(r#"{"updated":"2026-01-02T03:00:01Z","created":"2026-01-02T03:00:00Z"}"#);
+        let latest = "2026-01-02T03:00:00Z".parse().unwrap();
+        let mut fields = Fields::of(&object, latest);
+        assert_eq!(fields.first_time(&["updated", "created"]), Some(latest));
+        let drift = fields.into_drift();
+        assert_eq!(drift.iter().map(|drift| drift.field).collect::<Vec<_>>(), ["updated"]);
+    }
+
+    #[test]
+    fn negative_amounts_and_implausible_counts_are_drift() {
         let object = object(r#"{"amount":-1,"zero":0,"count":18446744073709551615,"ten":"10"}"#);
-        let mut fields = Fields::of(&object);
-        assert_eq!(fields.amount("amount"), None);
+        let mut fields = Fields::of(&object, Timestamp::MAX);
         assert!(fields.amount("zero").is_some());
-        assert_eq!(
-            (fields.count("count", 10), fields.count("ten", 10), fields.count("ten", 9)),
-            (None, Some(10), None)
-        );
+        assert_eq!(fields.count("ten", 10), Some(10));
+        assert_eq!(fields.drift, []);
+        assert_eq!((fields.amount("amount"), fields.count("count", 10), fields.count("ten", 9)), (None, None, None));
         assert_eq!(fields.into_drift().len(), 3);
     }
 
     #[test]
-    fn keys_in_front_hide_those_behind() {
+    fn overlaid_keys_take_precedence() {
         let parent = object(r#"{"id":"outer","status":"A"}"#);
         let merged = parent.overlaid_with(object(r#"{"status":"B"}"#));
-        let mut fields = Fields::of(&merged);
+        let mut fields = Fields::of(&merged, Timestamp::MAX);
         assert_eq!((fields.text("id").as_deref(), fields.text("status").as_deref()), (Some("outer"), Some("B")));
     }
 }

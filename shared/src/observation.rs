@@ -13,7 +13,7 @@ use crate::{
     money::Money,
 };
 
-/// What makes a second event in the same stage news. Of two marks in one stage, the greater is the newer.
+/// Distinguishes a second event in the same stage from a duplicate. Of two marks, the greater is newer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
@@ -23,11 +23,11 @@ pub enum Mark {
     At(Timestamp),
     /// The same, with the reason.
     AtBecause(Timestamp, String),
-    /// What it says. Which of two texts is the newer is for the time to say.
+    /// A text, such as a digest. Texts have no order; the time decides.
     Text(String),
 }
 
-/// A value in the body that was not of the type it has always had, or not among the values that are known.
+/// A value with an unexpected type, or not among the known ones.
 ///
 /// Names and types only: the value itself may be personal data and is never kept here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +52,7 @@ pub struct Observation {
     pub stage: Stage,
     /// The subject's id at Xendit.
     pub id: String,
-    /// What the id is unique within, where it is not unique by itself.
+    /// The scope of the id, if it is not globally unique.
     pub within: Option<String>,
     /// The Xendit account (business) that the subject belongs to, when the body says.
     pub account: Option<String>,
@@ -66,24 +66,26 @@ pub struct Observation {
     pub channel: Option<String>,
     /// Why it failed, in Xendit's word, such as `INSUFFICIENT_BALANCE`.
     pub failure_code: Option<String>,
-    /// When it happened, in Xendit's words about the subject itself.
+    /// When it happened, by the subject's own time fields.
     pub occurred_at: Option<Timestamp>,
-    /// What makes this news although the phase is the same.
+    /// When the money came, if the stage says that it is here.
+    pub money_at: Option<Timestamp>,
+    /// Distinguishes this from an earlier event in the same stage.
     pub mark: Option<Mark>,
-    /// What was paid, collected, refunded or sent. Never set before money has moved.
+    /// What was paid, collected, refunded or sent, once money has moved; and what a batch or a dispute came to.
     pub paid: Option<Money>,
-    /// What was requested, where Xendit says so separately, and wherever nothing was paid.
+    /// What was requested: where stated separately, and wherever nothing was paid.
     pub requested: Option<Money>,
     /// The captures of a payment that is collected in parts, by capture id.
     pub captures: BTreeMap<String, Money>,
-    /// Why an event is kept without being acted on. Set for `Kind::Unknown` only.
+    /// Why the webhook was not recognised. Set for `Kind::Unknown` only.
     pub unknown: Option<Unknown>,
-    /// Where the body differed from what has been seen so far.
+    /// Where the body differed from what is expected.
     pub drift: Vec<Drift>,
 }
 
 impl Observation {
-    /// An observation that knows nothing yet but what it is about.
+    /// An observation with only its subject set.
     pub(crate) fn new(event: &str, stage: Stage, id: String) -> Self {
         Self {
             stage,
@@ -96,6 +98,7 @@ impl Observation {
             channel: None,
             failure_code: None,
             occurred_at: None,
+            money_at: None,
             mark: None,
             paid: None,
             requested: None,
@@ -111,20 +114,20 @@ impl Observation {
     }
 }
 
-/// Why an event is kept but not acted on.
+/// Why a webhook is kept but not acted on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unknown {
     /// The body's event name is not one that is known here.
     Event,
-    /// The body has no event name and none of the keys that tell the older webhooks apart.
+    /// The body has no event name and none of the keys that identify the older webhooks.
     Shape,
-    /// The body names its event under `event_type`, as the platform's old webhooks did. None of them is known.
+    /// The body names its event under `event_type`, as old xenPlatform webhooks did. None is supported.
     EventType,
     /// The event is known, but a field that identifies its subject is missing or unusable.
     Missing(&'static str),
     /// The event is known, but the field that says what happened holds a value that is not.
     Value(&'static str),
-    /// A key occurs twice in the body, so that it can be read in two ways.
+    /// A key occurs twice, so the body is ambiguous.
     Ambiguous,
 }
 
@@ -133,8 +136,8 @@ impl fmt::Display for Unknown {
         match self {
             Self::Event => f.write_str("unknown event name"),
             Self::Shape => f.write_str("no event name, and no known shape"),
-            Self::EventType => f.write_str("an event_type, as only the platform's old webhooks have"),
-            Self::Missing(field) => write!(f, "no usable {field}"),
+            Self::EventType => f.write_str("an event_type, which only old xenPlatform webhooks have"),
+            Self::Missing(field) => write!(f, "missing or malformed {field}"),
             Self::Value(field) => write!(f, "unknown value of {field}"),
             Self::Ambiguous => f.write_str("a key occurs twice in the body"),
         }

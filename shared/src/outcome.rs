@@ -1,5 +1,4 @@
-//! Outcome: what became of a webhook, in one word. The words are the log lines', the metric filters', the screens' and the
-//! command line's alike.
+//! Outcome: what became of a webhook, in one word. Log lines, metric filters and the CLI use the same words.
 
 use std::fmt;
 
@@ -39,7 +38,7 @@ outcomes! {
         StoredInInbox "stored_in_inbox",
         /// No store is known to hold it. Xendit retries.
         NotStored "not_stored",
-        /// It was not Xendit's, or not a webhook.
+        /// Not authenticated, or not a webhook path.
         Refused "refused",
     }
 }
@@ -47,23 +46,23 @@ outcomes! {
 outcomes! {
     /// What the processor did with a message.
     Processed {
-        /// News: stored, and published.
+        /// Something new was stored, and published where that is due.
         Applied "applied",
-        /// The same fact again.
+        /// Already known.
         Duplicate "duplicate",
-        /// An older fact.
+        /// Older than what is known.
         Stale "stale",
         /// It contradicts what is known. Both are kept, and the conflict is published.
         Conflict "conflict",
-        /// The message is not a webhook: S3 sends one when notifications are set up.
+        /// S3's test notification.
         NoWebhook "no_webhook",
-        /// It failed, and SQS delivers it again.
+        /// It failed. SQS redelivers it.
         Retry "retry",
-        /// It was not started, because the function's time was nearly over. SQS delivers it again.
+        /// It was not started, because the function's time was nearly over. SQS redelivers it.
         NoTime "no_time",
         /// It is in the dead-letter queue, with the reason.
         Parked "parked",
-        /// It could not be put there either. SQS delivers it again.
+        /// It could not be moved to the dead-letter queue. SQS redelivers it.
         NotParked "not_parked",
     }
 }

@@ -1,5 +1,5 @@
-//! Products: one table for each of Xendit's products that sends webhooks. What a table cannot say is in its file's few
-//! functions.
+//! Products: one table for each of Xendit's products that sends webhooks. What a table cannot express is in
+//! a few functions beside it.
 
 mod account;
 mod account_holder;
@@ -29,9 +29,9 @@ mod retail_outlet;
 mod split;
 mod virtual_account;
 
-use crate::webhook::Product;
+use crate::product::Product;
 
-/// All products. Of two that share an event's name, the one whose form fits.
+/// All products. Where two share an event's name, the first whose layout fits is used.
 pub(crate) const ALL: &[&Product] = &[
     &invoice::INVOICE,
     &virtual_account::PAID,
@@ -96,4 +96,26 @@ mod tests {
             assert!(kinds.len() <= 1, "{}", product.name);
         }
     }
+}
+
+/// What the tables are made of.
+mod prelude {
+    pub(super) use crate::{
+        lifecycle::{
+            AccountHolderPhase, AccountPhase, AccountVerificationPhase, BillPaymentPhase, CapabilitiesPhase,
+            CapturePhase, CardPhase, DisputePhase, InvoicePhase, LinkedAccountPhase, PaymentMethodPhase, PaymentPhase,
+            PaymentRequestPhase, PaymentSessionPhase, PaymentTokenPhase, PayoutBatchPhase, PayoutPhase,
+            RecurringCyclePhase, RecurringPlanPhase, RefundPhase, ReportPhase, SplitPhase,
+            Stage::{
+                self, Account, AccountHolder, AccountVerification, BillPayment, Capabilities, Capture, Card, Dispute,
+                Invoice, LinkedAccount, Payment, PaymentMethod, PaymentRequest, PaymentSession, PaymentToken, Payout,
+                PayoutBatch, RecurringCycle, RecurringPlan, Refund, Report, Split, VirtualAccount,
+            },
+            VirtualAccountPhase,
+        },
+        object::Fields,
+        observation::Unknown,
+        product::{Event, Form, Place, Product, Url},
+        resource::{COMMON, Captures, MarkedBy, Resource, Role},
+    };
 }

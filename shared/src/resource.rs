@@ -1,7 +1,7 @@
 //! Resource: how the objects of one of Xendit's products are read, from a webhook's body or from its API alike: where the
 //! id, the amounts and the times are, and what each status means. One table for each product, in `products/`.
 //!
-//! What a webhook adds to the object (its event's name, the envelope around it) is `webhook`'s.
+//! What a webhook adds (the event's name, the wrapper around the object) is read in `webhook`.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::{
     channel,
-    lifecycle::Stage,
+    lifecycle::{Order, Stage},
     money::{Amount, Currency, Money},
     object::{Field, Fields},
     observation::{Mark, Observation, Unknown},
@@ -18,7 +18,8 @@ use crate::{
 /// Far above the attempts that a cycle can have: a plan retries up to ten times, and people force a few more.
 const MAX_ATTEMPTS: u64 = 100;
 
-/// One product's objects. A field is a path of keys such as `amount.initial`; of several, the first that is there counts.
+/// One product's objects. A field is a path of keys such as `amount.initial`. If several are listed, the
+/// first that is present is used.
 pub(crate) struct Resource {
     /// What identifies the object. The first is the usual one.
     pub(crate) id: &'static [&'static str],
@@ -32,22 +33,26 @@ pub(crate) struct Resource {
     pub(crate) reference: &'static [&'static str],
     /// The bank, wallet, outlet or network.
     pub(crate) channel: &'static [&'static str],
-    /// When something happened to the object last.
+    /// When the object last changed.
     pub(crate) times: &'static [&'static str],
-    /// The time of a stage that has one of its own.
+    /// Time fields specific to a stage.
     pub(crate) moments: &'static [(Stage, &'static str)],
     /// What makes a second event in the same stage news.
     pub(crate) marked_by: MarkedBy,
-    /// What each amount is.
+    /// The amount fields and their roles.
     pub(crate) amounts: &'static [(Role, &'static str)],
     /// The parts in which a payment was collected.
     pub(crate) captures: Captures,
     /// The field that names the currency.
     pub(crate) currency: &'static str,
-    /// The currency of a product that is sold in one country only, where no other is named.
+    /// The currency assumed where none is stated, for products sold in one country.
     pub(crate) only_currency: Option<&'static str>,
     /// Amounts are whole numbers of minor units.
     pub(crate) in_minor_units: bool,
+    /// The object is an account, and so belongs to itself.
+    pub(crate) is_account: bool,
+    /// Without `updated`, the wrapper's `created` is the time of the event, and not of the delivery attempt.
+    pub(crate) timed_by_wrapper: bool,
 }
 
 /// What several products have in common: the newer key first, then the older ones.
@@ -66,9 +71,11 @@ pub(crate) const COMMON: Resource = Resource {
     currency: "currency",
     only_currency: None,
     in_minor_units: false,
+    is_account: false,
+    timed_by_wrapper: false,
 };
 
-/// The accounts that an object may name as its own: the newer word first.
+/// The fields that may name the object's account, newest first.
 const ACCOUNT: &[&str] = &["business_id", "user_id", "owner_id"];
 
 /// What an amount is.
@@ -102,11 +109,11 @@ pub(crate) enum MarkedBy {
     Nothing,
     /// The time of the last update.
     Updated,
-    /// The time at which it happened, whatever the field.
+    /// `occurred_at`, whichever field it came from.
     Time,
     /// The sum of several counts that only grow.
     Attempts(&'static [&'static str]),
-    /// What a field holds, as it is written.
+    /// A digest of a field's raw value.
     Content(&'static str),
     /// The time of the last update, and the reason.
     UpdatedAndReason(&'static str),
@@ -151,7 +158,7 @@ impl Resource {
         self.status.first().copied().unwrap_or_default()
     }
 
-    /// What an object in a known stage says. Its `drift` is left to the caller, who may read on.
+    /// Reads an object whose stage is known. The caller sets `drift`, because it may read more.
     pub(crate) fn observe(
         &self,
         fields: &mut Fields<'_, '_>,
@@ -165,11 +172,27 @@ impl Resource {
         seen.channel = fields.first_text(self.channel);
         seen.status = fields.first_text(self.status);
         seen.failure_code = fields.text("failure_code");
-        let moment = self.moments.iter().find(|(of, _)| *of == stage).and_then(|(_, path)| fields.first_time(&[path]));
-        seen.occurred_at = moment.or_else(|| fields.first_time(self.times));
+        seen.occurred_at = self.moment(fields, stage).or_else(|| self.last_change(fields, stage));
+        seen.money_at = stage
+            .money_stage()
+            .and_then(|money| if money == stage { seen.occurred_at } else { self.moment(fields, money) });
         seen.mark = self.mark(fields, seen.occurred_at);
-        self.count_money(fields, &mut seen)?;
+        self.read_amounts(fields, &mut seen)?;
         Ok(seen)
+    }
+
+    /// The time of a stage that has a field of its own.
+    fn moment(&self, fields: &mut Fields<'_, '_>, stage: Stage) -> Option<Timestamp> {
+        let (_, path) = self.moments.iter().find(|(of, _)| *of == stage)?;
+        fields.time(path)
+    }
+
+    /// When the object last changed. Where times decide which of two webhooks is newer, its creation is no substitute: the
+    /// webhook would look older than it is.
+    fn last_change(&self, fields: &mut Fields<'_, '_>, stage: Stage) -> Option<Timestamp> {
+        let by_time = stage.kind().order() == Order::ByTime;
+        let is_usable = |path: &&&'static str| !(by_time && path.starts_with("created"));
+        self.times.iter().filter(is_usable).find_map(|path| fields.time(path))
     }
 
     fn mark(&self, fields: &mut Fields<'_, '_>, occurred_at: Option<Timestamp>) -> Option<Mark> {
@@ -182,15 +205,14 @@ impl Resource {
                 (!counts.is_empty()).then(|| Mark::Count(counts.iter().sum()))
             }
             MarkedBy::Content(path) => fields.fingerprint(path).map(Mark::Text),
-            MarkedBy::UpdatedAndReason(path) => match (updated(fields), fields.text(path)) {
-                (Some(updated), Some(reason)) => Some(Mark::AtBecause(updated, reason)),
-                (Some(updated), None) => Some(Mark::At(updated)),
-                (None, reason) => reason.map(Mark::Text),
-            },
+            MarkedBy::UpdatedAndReason(path) => updated(fields).map(|updated| match fields.text(path) {
+                Some(reason) => Mark::AtBecause(updated, reason),
+                None => Mark::At(updated),
+            }),
         }
     }
 
-    fn count_money(&self, fields: &mut Fields<'_, '_>, seen: &mut Observation) -> Result<(), Unknown> {
+    fn read_amounts(&self, fields: &mut Fields<'_, '_>, seen: &mut Observation) -> Result<(), Unknown> {
         let currency = self.currency(fields, seen.channel.as_deref());
         let moved = seen.stage.moved_money();
         for (role, path) in self.amounts {
@@ -216,9 +238,9 @@ impl Resource {
         currency: Option<&Currency>,
     ) -> Option<Money> {
         let Some(currency) = currency.cloned() else {
-            // What is odd about a currency that is there has been noted.
+            // A malformed currency has already been reported.
             if !fields.has(self.currency) {
-                fields.note(self.currency, "nothing, beside an amount");
+                fields.note(self.currency, "missing beside an amount");
             }
             return None;
         };
@@ -229,22 +251,22 @@ impl Resource {
             fields.note(self.currency, "a currency that is not in ISO 4217");
             return None;
         };
-        let Some(amount) = amount.from_minor_units(digits) else {
-            fields.note(path, "a part of a minor unit");
+        let Some(amount) = amount.minor_to_major(digits) else {
+            fields.note(path, "a fraction of a minor unit");
             return None;
         };
         if digits > 0 {
-            // Xendit's page says minor units, and has 63 of them, USD 0.63, as the worth of IDR 1,000,000.
-            fields.note(path, "minor units by the API's page, which its own example contradicts");
+            // The page says minor units, but its example equates 63 (USD 0.63) with IDR 1,000,000.
+            fields.note(path, "doubtful minor units: the API's page contradicts itself");
         }
         Some(Money { amount, currency })
     }
 
-    /// The currency that is named, or else the only one that it can be.
+    /// The stated currency, or else the only possible one.
     fn currency(&self, fields: &mut Fields<'_, '_>, channel: Option<&str>) -> Option<Currency> {
         match fields.currency(self.currency) {
             Field::Value(currency) => Some(currency),
-            Field::Odd(_) => None,
+            Field::Malformed(_) => None,
             Field::Absent => {
                 let only = self.only_currency.and_then(|code| code.parse().ok());
                 only.or_else(|| channel::currency_of_channel(channel?)).or_else(|| {
@@ -256,7 +278,7 @@ impl Resource {
         }
     }
 
-    /// The captures: all or none, since the sum of some would be mistaken for what was paid.
+    /// The captures: all or none, because a partial sum would look like the amount paid.
     fn captures(
         &self,
         fields: &mut Fields<'_, '_>,
@@ -286,9 +308,9 @@ impl Resource {
     ) -> Option<BTreeMap<String, Money>> {
         let mut captures = BTreeMap::new();
         for capture in fields.list(list)? {
-            let mut part = Fields::of(&capture);
+            let mut part = fields.of_another(&capture);
             let read = part.text(id).zip(part.amount(amount));
-            fields.adopt(part.into_drift());
+            fields.add_drift(part.into_drift());
             let Some((id, value)) = read else {
                 fields.note(list, "a capture without an id or an amount");
                 return None;

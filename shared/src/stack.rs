@@ -1,12 +1,12 @@
-//! Stack: the names that the parts of a deployment know each other by. `template.yaml` gives the functions these variables;
-//! whoever else starts a function (the local stack, the tests) sets the same.
+//! Stack: the names that the parts of a deployment share. `template.yaml` sets these variables; the local stack and the
+//! tests set the same ones.
 
 /// An environment variable of a function, and what it must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variable {
     /// The name.
     pub name: &'static str,
-    /// What it must hold, for the message when it does not.
+    /// What it must hold, for the error message.
     pub holds: &'static str,
 }
 
@@ -26,18 +26,18 @@ variables! {
     CALLBACK_TOKENS "CALLBACK_TOKENS"
         "label=digest pairs separated by commas, such as live=<64 hex digits>: `xendit-hooks token digest` makes the digest of a token";
     TOKEN_ACCOUNTS "TOKEN_ACCOUNTS"
-        "nothing, or label=account pairs separated by commas: a token with such a label may speak for these Xendit accounts only";
+        "nothing, or label=account pairs separated by commas, for every label: a token is accepted only for its accounts, * for any";
     ENVIRONMENT "ENVIRONMENT" "`test` or `live`";
     LOG_LEVEL "LOG_LEVEL" "`error`, `warn`, `info`, `debug` or `trace`";
     QUEUE_URL "QUEUE_URL" "the URL of the webhook queue";
     DLQ_URL "DLQ_URL" "the URL of the dead-letter queue";
-    INBOX_BUCKET "INBOX_BUCKET" "the name of the S3 bucket that takes what the queue cannot";
+    INBOX_BUCKET "INBOX_BUCKET" "the name of the S3 bucket for envelopes that the queue cannot take";
     LEDGER_TABLE "LEDGER_TABLE" "the name of the DynamoDB table that is the ledger";
     BUS_NAME "BUS_NAME" "the name of the EventBridge bus that domain events go to";
 }
 
-/// The ledger's index from the merchant's reference to the subjects under it.
+/// The ledger's index by the merchant's reference.
 pub const INDEX_BY_REFERENCE: &str = "by-reference";
 
-/// The ledger's index of the subjects that are still open.
+/// The ledger's index of open subjects.
 pub const INDEX_OPEN: &str = "open";

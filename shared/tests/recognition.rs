@@ -4,7 +4,10 @@
 
 mod bodies;
 
+use std::collections::BTreeMap;
+
 use bodies::bodies;
+use serde_json::Value;
 use shared::{
     lifecycle::{Kind, Stage},
     money::Money,
@@ -131,7 +134,8 @@ fn every_body_is_recognised_as_what_it_is() {
 
 fn line(name: &str, body: &[u8]) -> String {
     let seen = Webhook::parse(body, None).unwrap().observe();
-    let doubtful = |drift: &Drift| drift.found.starts_with("minor units") || drift.found == "nothing, beside an amount";
+    let doubtful =
+        |drift: &Drift| drift.found.starts_with("doubtful minor units") || drift.found == "missing beside an amount";
     assert!(seen.drift.iter().all(doubtful), "{name}: {:?}", seen.drift);
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let money = |money: Option<Money>| or_dash(money.map(|money| money.to_string()));
@@ -210,7 +214,7 @@ fn a_name_that_is_not_xendits_is_unknown_whatever_the_body_holds() {
 #[test]
 fn the_old_form_with_an_event_type_is_unknown() {
     let body = r#"{"event_type":"account.registered","external_id":"a","user_id":"b","merchant_name":"c"}"#;
-    assert_eq!(observe(body).unknown.unwrap().to_string(), "an event_type, as only the platform's old webhooks have");
+    assert_eq!(observe(body).unknown.unwrap().to_string(), "an event_type, which only old xenPlatform webhooks have");
 }
 
 #[test]
@@ -238,6 +242,63 @@ fn an_invoice_may_carry_what_other_products_are_known_by() {
 fn a_session_of_the_dashboards_tests_is_known_by_id() {
     let body = r#"{"event":"payment_session.completed","data":{"id":"ps-1","status":"COMPLETED"}}"#;
     assert_eq!(observe(body).id, "ps-1");
+}
+
+/// Bodies with an amount, by the currency that they imply once none is named.
+const IMPLIED: &str = "\
+IDR: batch_disbursement.completed bill_payment.failed bill_payment.succeeded cardless_credit.settlement \
+    disbursement.completed disbursement.failed ewallet.capture ewallet.capture.failed ewallet.payment \
+    ewallet.refund ewallet.void ewallet_legacy.dana.paid ewallet_legacy.linkaja.success fva.paid \
+    fva.updated.closed invoice.paid invoice.paid.retail_outlet payment.capture.va_reusable \
+    payment_request.expiry payout.reversed payout.succeeded payout_link.completed qr.payment qr.payment.legacy \
+    retail_outlet.paid
+PHP: invoice.paid.php_decimal paylater.payment payment.capture payment.failed payment.pending \
+    payment.succeeded payment_code.payment payout.failed ph_disbursement.completed refund.failed \
+    refund.succeeded
+none: capture.failed capture.succeeded direct_debit.payment direct_debit.payment.failed \
+    dispute.action_required dispute.due_date_approaching dispute.lost dispute.under_review dispute.won \
+    invoice.expired payment.authorization payment.awaiting_capture payment.expiry payment.failure \
+    payment_session.completed payment_session.completed.subscription payment_session.expired \
+    recurring.cycle.created recurring.cycle.failed recurring.cycle.force_attempt_failed recurring.cycle.retrying \
+    recurring.cycle.succeeded recurring.cycle.succeeded.legacy recurring.plan.activated \
+    recurring.plan.activated.legacy recurring.plan.inactivated remittance_payout.compliance_rejected \
+    remittance_payout.expired remittance_payout.failed remittance_payout.locked \
+    remittance_payout.pending_compliance_assessment remittance_payout.ready remittance_payout.reversed \
+    remittance_payout.succeeded split.payment.completed split.payment.failed v3_payout.failed \
+    v3_payout.pending_compliance v3_payout.rejected v3_payout.reversed v3_payout.succeeded
+";
+
+#[test]
+fn a_body_that_names_no_currency_implies_one_only_where_there_is_no_other() {
+    let mut implied: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, body) in bodies() {
+        let before = Webhook::parse(&body, None).unwrap().observe();
+        let mut json = serde_json::from_slice(&body).unwrap();
+        remove_currency(&mut json);
+        let body = json.to_string();
+        let seen = observe(&body);
+        assert_eq!((seen.stage, &seen.id), (before.stage, &before.id), "{name}");
+        let currency = |seen: &Observation| {
+            let amounts = seen.paid.iter().chain(&seen.requested).chain(seen.captures.values());
+            amounts.map(|money| money.currency.to_string()).next()
+        };
+        if currency(&before).is_some() {
+            implied.entry(currency(&seen).unwrap_or_else(|| "none".to_owned())).or_default().push(name);
+        }
+    }
+    let lines: Vec<_> = implied.iter().map(|(currency, names)| format!("{currency}: {}\n", names.join(" "))).collect();
+    assert_eq!(lines.concat(), IMPLIED);
+}
+
+fn remove_currency(value: &mut Value) {
+    match value {
+        Value::Object(keys) => {
+            keys.retain(|name, _| !name.contains("currency"));
+            keys.values_mut().for_each(remove_currency);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_currency),
+        _ => {}
+    }
 }
 
 #[test]

@@ -1,13 +1,13 @@
-//! Chaos: the real binaries, frozen and killed wherever they are, while Xendit sends webhooks. Nothing is played here but
-//! AWS; the time is real, and a seed draws the same webhooks and the same harm, but not what meets what.
+//! Chaos: kills and freezes the real binaries at random points while Xendit sends webhooks. Only AWS is emulated, and time
+//! is real. A seed draws the same webhooks and the same faults, but not the same interleaving.
 //!
 //! ```text
 //! Xendit ──event──▶ receivers ──▶ queue, inbox ──▶ poller ──▶ processors ──▶ ledger, bus
-//! (tries again)     (sandbox)     (cloud)                     (sandbox)      (cloud)
+//! (retries)         (sandbox)     (cloud)                     (sandbox)      (cloud)
 //! ```
 //!
-//! In reading order: `sandbox` runs the binaries, and harms them; `verdict` is what must be true in the end; `figures` what
-//! is printed.
+//! In reading order: `sandbox` runs the binaries and injects the faults; `verdict` checks the result; `figures` are what is
+//! printed.
 
 mod figures;
 mod sandbox;
@@ -32,8 +32,8 @@ use tokio::time::sleep;
 
 pub use self::figures::Figures;
 use self::{
-    sandbox::{Habits, Lambda},
-    verdict::{Evidence, Letter, Published},
+    sandbox::{Lambda, Profile},
+    verdict::{DeadLetter, Evidence, Published},
 };
 use crate::{
     cloud::Cloud,
@@ -41,32 +41,31 @@ use crate::{
     xendit::{self, Fact},
 };
 
-/// How many requests Xendit makes at a time.
+/// How many requests Xendit sends concurrently.
 const REQUESTS: usize = 5;
 
-/// How many batches are processed at a time, each of up to ten messages.
+/// How many batches of up to ten messages are processed concurrently.
 const BATCHES: usize = 5;
 
-/// How many messages may wait before Xendit does. Moto looks through all of them each time, and would hardly move.
-const BACKLOG: usize = 100;
+/// Xendit pauses while more messages than this are in the queue. Moto scans all of them on each receive, and gets slow.
+const MAX_BACKLOG: usize = 100;
 
-/// How soon a message that failed comes again.
+/// When a failed message is redelivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Queue {
-    /// After the visibility timeout, or when the processor asked for it.
-    Patient,
-    /// At once, whatever was asked for, so that a run is over soon.
-    Hasty,
+pub enum Redelivery {
+    /// After the delay that the processor set, or after the visibility timeout.
+    AsConfigured,
+    /// At once, to keep a run short.
+    Immediate,
 }
 
-/// Shorter than some freezes, so that a message comes again while its first run lives.
+/// Shorter than some freezes, so that a message is redelivered while its first invocation still runs.
 const VISIBILITY: Duration = Duration::from_secs(5);
 
-/// How long the queue may take to be empty when Xendit has sent everything. A message that meets a dead writer's outbox
-/// waits for up to a minute; one that is unlucky again, for some more.
+/// The limit to empty the queue after Xendit has sent everything.
 const DRAINS_WITHIN: Duration = Duration::from_mins(10);
 
-const RECEIVER: Habits = Habits {
+const RECEIVER: Profile = Profile {
     name: "receiver",
     // As in the template.
     limit: Duration::from_secs(10),
@@ -75,7 +74,7 @@ const RECEIVER: Habits = Habits {
     longest_freeze: Duration::from_secs(12),
 };
 
-const PROCESSOR: Habits = Habits {
+const PROCESSOR: Profile = Profile {
     name: "processor",
     limit: Duration::from_secs(30),
     killed: 150,
@@ -83,53 +82,53 @@ const PROCESSOR: Habits = Habits {
     longest_freeze: Duration::from_secs(8),
 };
 
-/// What became of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Report {
-    /// How often what happened.
+    /// The counts.
     pub figures: Figures,
-    /// What is not true and should be.
+    /// All violations.
     pub violations: Vec<String>,
 }
 
-/// Sends webhooks while the functions are harmed, and looks at what is left.
-pub async fn run(seed: u64, webhooks: usize, queue: Queue) -> Report {
+/// Sends webhooks while faults are injected, and checks the result.
+pub async fn run(seed: u64, webhooks: usize, redelivery: Redelivery) -> Report {
     let began = Instant::now();
-    let mut dice = Rng::with_seed(seed);
-    let (facts, sendings) = draw(&mut dice, webhooks);
+    let mut rng = Rng::with_seed(seed);
+    let (facts, schedule) = draw(&mut rng, webhooks);
     let cloud = Cloud::start(VISIBILITY).await;
-    let receivers = Lambda::new(RECEIVER, &cloud, REQUESTS, dice.fork());
-    let processors = Lambda::new(PROCESSOR, &cloud, BATCHES, dice.fork());
+    let receivers = Lambda::new(RECEIVER, &cloud, REQUESTS, rng.fork());
+    let processors = Lambda::new(PROCESSOR, &cloud, BATCHES, rng.fork());
     let backlog = AtomicUsize::new(0);
     let xendit =
-        Xendit { facts, backlog: &backlog, receivers: &receivers, dice: Mutex::new(dice), seen: Mutex::default() };
-    let aws = Aws { cloud: &cloud, processors: &processors, queue, backlog: &backlog, seen: Mutex::default() };
+        Xendit { facts, backlog: &backlog, receivers: &receivers, rng: Mutex::new(rng), sent: Mutex::default() };
+    let aws = Aws { cloud: &cloud, processors: &processors, redelivery, backlog: &backlog, seen: Mutex::default() };
     let story = async {
-        stream::iter(sendings).for_each_concurrent(REQUESTS, |fact| xendit.deliver(fact)).await;
-        let mut letters = Vec::new();
+        stream::iter(schedule).for_each_concurrent(REQUESTS, |fact| xendit.deliver(fact)).await;
+        let mut dead_letters = Vec::new();
         let mut redriven = 0;
         loop {
             let drained = aws.drained().await;
-            let (again, read) = xendit.look_at(cloud.take_all("dlq_url").await);
-            letters.extend(read);
-            if again.is_empty() || !drained {
-                return (letters, redriven, drained);
+            let (readable, unreadable) = xendit.sort(cloud.drain("dlq_url").await);
+            dead_letters.extend(unreadable);
+            if readable.is_empty() || !drained {
+                return (dead_letters, redriven, drained);
             }
-            // As the runbook says.
-            redriven += again.len();
-            for message in again {
+            // Redrive, as the runbook says.
+            redriven += readable.len();
+            for message in readable {
                 cloud.send("queue_url", &message).await;
             }
         }
     };
-    let (letters, redriven, drained) = tokio::select! {
+    let (dead_letters, redriven, drained) = tokio::select! {
         end = story => end,
         _ = future::join_all((0..BATCHES).map(|_| aws.poll())) => unreachable!("a poller never ends"),
         () = aws.listen() => unreachable!("a listener never ends"),
     };
-    aws.hear(&cloud.take_all("published_url").await);
+    aws.record(&cloud.drain("published_url").await);
 
-    let (sent, handled) = (xendit.seen.into_inner().unwrap(), aws.seen.into_inner().unwrap());
+    let (sent, observed) = (xendit.sent.into_inner().unwrap(), aws.seen.into_inner().unwrap());
     let items = cloud.items().await;
     let figures = Figures {
         seed,
@@ -140,54 +139,54 @@ pub async fn run(seed: u64, webhooks: usize, queue: Queue) -> Report {
         forged: sent.forged,
         receivers: receivers.tally(),
         processors: processors.tally(),
-        batches: handled.batches,
-        messages: handled.messages.len(),
-        messages_again: handled.again.len(),
+        batches: observed.batches,
+        messages: observed.messages.len(),
+        redelivered: observed.redelivered.len(),
         items: items.len(),
         transitions: items.iter().map(|item| item.history.len()).sum(),
-        published: handled.published.len(),
-        events: handled.published.iter().map(|event| &event.id).collect::<BTreeSet<_>>().len(),
-        letters: letters.len(),
+        published: observed.published.len(),
+        events: observed.published.iter().map(|event| &event.id).collect::<BTreeSet<_>>().len(),
+        dead_letters: dead_letters.len(),
         redriven,
         seconds: began.elapsed().as_secs(),
     };
     let mut violations = sent.violations;
     if !drained {
-        violations.push(format!("the queue does not drain within {DRAINS_WITHIN:?}"));
+        violations.push(format!("the queue did not drain within {DRAINS_WITHIN:?}"));
     }
     for lambda in [&receivers, &processors] {
-        violations.extend(lambda.complaints());
-        lambda.leave();
+        violations.extend(lambda.panics());
+        lambda.remove_program();
     }
     violations.extend(verdict::violations(&Evidence {
         facts: xendit.facts,
         deliveries: sent.deliveries,
         acknowledged: sent.acknowledged,
         items,
-        published: handled.published,
-        letters,
+        published: observed.published,
+        dead_letters,
     }));
     Report { figures, violations }
 }
 
-/// What Xendit has to tell, and which fact it tells when: some more than once, and much of what is told of one thing at
-/// about the same time, for that is when runs meet.
-fn draw(dice: &mut Rng, webhooks: usize) -> (Vec<Fact>, Vec<usize>) {
-    // A subject has some two facts, each told once or more.
-    let facts = xendit::facts(dice, webhooks, Timestamp::now());
-    let mut sendings: Vec<(usize, usize)> = Vec::new();
+/// Draws the facts, and the order in which to send them. Some are sent more than once, and most of a subject's facts at
+/// about the same time, so that invocations race.
+fn draw(rng: &mut Rng, webhooks: usize) -> (Vec<Fact>, Vec<usize>) {
+    // A subject has about two facts, each sent once or more.
+    let facts = xendit::facts(rng, webhooks, Timestamp::now());
+    let mut schedule: Vec<(usize, usize)> = Vec::new();
     for fact in 0..facts.len() {
-        if sendings.len() >= webhooks {
+        if schedule.len() >= webhooks {
             break;
         }
-        for _ in 0..*dice.choice(&[1, 1, 1, 2, 3]).unwrap() {
-            let hurried = dice.u32(..4) > 0;
-            sendings.push((fact + dice.usize(..if hurried { 8 } else { webhooks }), fact));
+        for _ in 0..*rng.choice(&[1, 1, 1, 2, 3]).unwrap() {
+            let races = rng.u32(..4) > 0;
+            schedule.push((fact + rng.usize(..if races { 8 } else { webhooks }), fact));
         }
     }
-    sendings.truncate(webhooks);
-    sendings.sort_unstable();
-    (facts, sendings.into_iter().map(|(_, fact)| fact).collect())
+    schedule.truncate(webhooks);
+    schedule.sort_unstable();
+    (facts, schedule.into_iter().map(|(_, fact)| fact).collect())
 }
 
 /// Xendit and API Gateway.
@@ -195,14 +194,14 @@ struct Xendit<'a> {
     facts: Vec<Fact>,
     receivers: &'a Lambda,
     backlog: &'a AtomicUsize,
-    dice: Mutex<Rng>,
-    seen: Mutex<Sent>,
+    rng: Mutex<Rng>,
+    sent: Mutex<Sent>,
 }
 
-/// What Xendit has done and seen.
+/// What Xendit has sent, and how it was answered.
 #[derive(Default)]
 struct Sent {
-    /// Which fact each attempt tells.
+    /// The fact of each attempt.
     deliveries: BTreeMap<String, usize>,
     acknowledged: Vec<String>,
     failed: usize,
@@ -211,25 +210,25 @@ struct Sent {
 }
 
 impl Xendit<'_> {
-    /// Sends a webhook until it is acknowledged. Xendit waits for minutes and hours where this waits for moments, and
-    /// whoever looks at its dashboard sends again what it has given up.
+    /// Sends a webhook until it is acknowledged. The retries of the real Xendit take hours, and are followed by manual
+    /// resends.
     async fn deliver(&self, fact: usize) {
-        if self.dice.lock().unwrap().u32(..100) == 0 {
+        if self.rng.lock().unwrap().u32(..100) == 0 {
             self.forge().await;
         }
-        while self.backlog.load(Ordering::Relaxed) > BACKLOG {
+        while self.backlog.load(Ordering::Relaxed) > MAX_BACKLOG {
             sleep(Duration::from_millis(100)).await;
         }
         let mut wait = Duration::from_millis(100);
         loop {
             let mut body = self.facts[fact].body(Timestamp::now());
-            if self.dice.lock().unwrap().u32(..200) == 0 {
+            if self.rng.lock().unwrap().u32(..200) == 0 {
                 body.push_str(&" ".repeat(MAX_QUEUED_BYTES));
             }
-            let id = self.fresh_id();
-            self.seen.lock().unwrap().deliveries.insert(id.clone(), fact);
+            let id = self.next_id();
+            self.sent.lock().unwrap().deliveries.insert(id.clone(), fact);
             let answer = self.post(&id, LOCAL_TOKEN, &body).await;
-            if self.is_settled(id, answer) {
+            if self.is_acknowledged(id, answer) {
                 return;
             }
             sleep(wait).await;
@@ -237,74 +236,75 @@ impl Xendit<'_> {
         }
     }
 
-    /// Takes an attempt's answer. Whether it was an acknowledgement.
-    fn is_settled(&self, id: String, answer: Option<(u16, String)>) -> bool {
-        let mut seen = self.seen.lock().unwrap();
+    /// Records an attempt's answer. Returns whether it was an acknowledgement.
+    fn is_acknowledged(&self, id: String, answer: Option<(u16, String)>) -> bool {
+        let mut sent = self.sent.lock().unwrap();
         match answer {
-            Some((200, said)) if said.contains(&id) => {
-                seen.acknowledged.push(id);
+            Some((200, body)) if body.contains(&id) => {
+                sent.acknowledged.push(id);
                 return true;
             }
-            None | Some((503, _)) => seen.failed += 1,
-            Some(other) => seen.violations.push(format!("{id} was answered {other:?}")),
+            None | Some((503, _)) => sent.failed += 1,
+            Some(other) => sent.violations.push(format!("{id} was answered {other:?}")),
         }
         false
     }
 
-    /// A stranger sends what Xendit never said.
+    /// Sends a forged webhook with a wrong token.
     async fn forge(&self) {
-        let id = self.fresh_id();
+        let id = self.next_id();
         let body = format!(r#"{{"id":"{id}","external_id":"o","user_id":"u","merchant_name":"M","status":"PAID"}}"#);
-        let answer = self.post(&id, "not-the-token-of-anybody", &body).await;
-        let mut seen = self.seen.lock().unwrap();
-        seen.forged += 1;
+        let answer = self.post(&id, "a-wrong-token-0123456789", &body).await;
+        let mut sent = self.sent.lock().unwrap();
+        sent.forged += 1;
         if answer.as_ref().is_some_and(|(status, _)| *status != 401) {
-            seen.violations.push(format!("a stranger's {id} was answered {answer:?}"));
+            sent.violations.push(format!("the forged {id} was answered {answer:?}"));
         }
     }
 
-    fn fresh_id(&self) -> String {
-        format!("{:032x}", self.dice.lock().unwrap().u128(..))
+    fn next_id(&self) -> String {
+        format!("{:032x}", self.rng.lock().unwrap().u128(..))
     }
 
-    /// A request as API Gateway makes it, and what it gets. `None`: the function did not answer, which is a 5xx.
+    /// Invokes the receiver with a request, and returns its answer. `None`: it did not answer, which is a 5xx.
     async fn post(&self, id: &str, token: &str, body: &str) -> Option<(u16, String)> {
         let event = fixture::api_event(token, body.as_bytes());
         let answer: Value = serde_json::from_str(&self.receivers.invoke(id, event).await?).unwrap();
-        let said = answer["body"].as_str().unwrap_or_default();
-        Some((answer["statusCode"].as_u64().unwrap().try_into().unwrap(), said.to_owned()))
+        let body = answer["body"].as_str().unwrap_or_default();
+        Some((answer["statusCode"].as_u64().unwrap().try_into().unwrap(), body.to_owned()))
     }
 
-    /// Divides dead letters into what may be sent again, and what nobody can read.
-    fn look_at(&self, messages: Vec<String>) -> (Vec<String>, Vec<Letter>) {
-        let seen = self.seen.lock().unwrap();
-        let (mut again, mut letters) = (Vec::new(), Vec::new());
+    /// Sorts dead letters into the readable ones, to redrive, and the unreadable ones.
+    fn sort(&self, messages: Vec<String>) -> (Vec<String>, Vec<DeadLetter>) {
+        let sent = self.sent.lock().unwrap();
+        let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
         for message in messages {
-            let letter = Letter::open(&message);
-            match seen.deliveries.get(&letter.delivery) {
-                Some(fact) if !self.facts[*fact].is_unreadable() => again.push(message),
-                _ => letters.push(letter),
+            let letter = DeadLetter::read(&message);
+            match sent.deliveries.get(&letter.delivery) {
+                Some(fact) if !self.facts[*fact].is_unreadable() => readable.push(message),
+                _ => unreadable.push(letter),
             }
         }
-        (again, letters)
+        (readable, unreadable)
     }
 }
 
-/// What AWS does by itself behind the receiver, and who listens.
+/// The event source, and a subscriber to the bus.
 struct Aws<'a> {
     cloud: &'a Cloud,
     processors: &'a Lambda,
-    queue: Queue,
+    redelivery: Redelivery,
     backlog: &'a AtomicUsize,
-    seen: Mutex<Handled>,
+    seen: Mutex<Seen>,
 }
 
 #[derive(Default)]
-struct Handled {
+struct Seen {
     batches: usize,
-    /// The ids of messages, and of those that were handed out more than once.
+    /// The ids of all messages.
     messages: BTreeSet<String>,
-    again: BTreeSet<String>,
+    /// The ids of the messages that were received more than once.
+    redelivered: BTreeSet<String>,
     published: Vec<Published>,
 }
 
@@ -325,43 +325,43 @@ impl Aws<'_> {
                     let receives = &message.attributes().unwrap()[&MessageSystemAttributeName::ApproximateReceiveCount];
                     let id = message.message_id().unwrap().to_owned();
                     if receives != "1" {
-                        seen.again.insert(id.clone());
+                        seen.redelivered.insert(id.clone());
                     }
                     seen.messages.insert(id);
                 }
                 format!("batch-{}", seen.batches)
             };
-            let answer = self.processors.invoke(&invocation, poller::event(&messages)).await;
-            let again = poller::come_again(&ids, answer.as_deref().map(str::as_bytes));
+            let response = self.processors.invoke(&invocation, poller::event(&messages)).await;
+            let failed = poller::messages_to_retry(&ids, response.as_deref().map(str::as_bytes));
             let (failed, done): (Vec<_>, Vec<_>) =
-                messages.iter().partition(|message| again.contains(message.message_id().unwrap()));
+                messages.iter().partition(|message| failed.contains(message.message_id().unwrap()));
             self.cloud.delete("queue_url", done.into_iter()).await;
-            if self.queue == Queue::Hasty {
-                self.cloud.show("queue_url", &failed).await;
+            if self.redelivery == Redelivery::Immediate {
+                self.cloud.make_visible("queue_url", &failed).await;
             }
         }
     }
 
-    /// A merchant, and somebody who looks at the queue.
+    /// Subscribes to the bus, and measures the backlog.
     async fn listen(&self) {
         loop {
-            self.backlog.store(self.cloud.waiting("queue_url").await, Ordering::Relaxed);
-            self.hear(&self.cloud.take_all("published_url").await);
+            self.backlog.store(self.cloud.visible("queue_url").await, Ordering::Relaxed);
+            self.record(&self.cloud.drain("published_url").await);
             sleep(Duration::from_millis(500)).await;
         }
     }
 
-    fn hear(&self, messages: &[String]) {
+    fn record(&self, messages: &[String]) {
         self.seen.lock().unwrap().published.extend(messages.iter().map(|message| Published::read(message)));
     }
 
-    /// Until nothing is under way. Whether that was soon enough.
+    /// Waits until the queue is empty and no function runs. Returns whether that was within the limit.
     async fn drained(&self) -> bool {
         let empty = async {
             while self.cloud.depth("queue_url").await > 0 {
                 sleep(Duration::from_millis(200)).await;
             }
-            // Whoever was frozen may have something to say yet.
+            // A frozen processor may still publish.
             self.processors.idle().await;
         };
         tokio::time::timeout(DRAINS_WITHIN, empty).await.is_ok()

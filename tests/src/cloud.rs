@@ -1,4 +1,4 @@
-//! Cloud: AWS on this machine, made from `template.yaml` as the local stack makes it.
+//! Cloud: the resources of `template.yaml` in an emulated AWS, created as the local stack creates them.
 
 use std::{
     collections::HashMap,
@@ -15,25 +15,25 @@ use shared::stack::{BUS_NAME, DLQ_URL, INBOX_BUCKET, LEDGER_TABLE, QUEUE_URL};
 
 use crate::{
     process::lambda,
-    server::{Moto, config, tool},
+    server::{Moto, config, s3, tool},
 };
 
-/// Moto is one process for everybody.
+/// Generous, because all clients share one moto process.
 const LIMITS: CallLimits = CallLimits { attempt: Duration::from_secs(30), total: Duration::from_mins(2), attempts: 3 };
 
-/// What there is, by the names that `stack.py` gives it.
+/// The resources, by the names that `stack.py` prints.
 pub struct Cloud {
     moto: Moto,
     names: HashMap<String, String>,
     sqs: aws_sdk_sqs::Client,
     dynamodb: aws_sdk_dynamodb::Client,
     s3: aws_sdk_s3::Client,
-    /// Where the functions may write.
+    /// The folder for the functions' logs.
     pub logs: PathBuf,
 }
 
 impl Cloud {
-    /// Starts it, with a queue that hands out again what is not deleted within a time.
+    /// Creates the resources, with this visibility timeout for the webhook queue.
     pub async fn start(visibility: Duration) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let moto = Moto::one_at_a_time();
@@ -57,16 +57,15 @@ impl Cloud {
         let logs = root.join(".run").join(format!("chaos-{}", std::process::id()));
         fs::create_dir_all(&logs).unwrap();
         let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
-        let s3 = aws_sdk_s3::config::Builder::from(&aws).force_path_style(true).build();
-        Self { moto, names, sqs, dynamodb, s3: aws_sdk_s3::Client::from_conf(s3), logs }
+        Self { moto, names, sqs, dynamodb, s3: s3(&aws), logs }
     }
 
-    /// The inbox, as the processor sees it.
+    /// The processor's adapter for the inbox.
     pub fn inbox(&self) -> processor::inbox::S3Inbox {
         processor::inbox::S3Inbox::new(self.s3.clone(), self.names["inbox"].clone())
     }
 
-    /// What the functions are given.
+    /// The functions' environment variables.
     pub fn variables(&self) -> Vec<(String, String)> {
         let settings = [
             (QUEUE_URL, "queue_url"),
@@ -80,14 +79,14 @@ impl Cloud {
         all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
-    /// Takes up to ten messages off a queue.
+    /// Receives up to ten messages from a queue.
     pub async fn receive(&self, queue: &str) -> Vec<Message> {
         let call = self.sqs.receive_message().queue_url(&self.names[queue]).max_number_of_messages(10);
         let call = call.message_system_attribute_names(MessageSystemAttributeName::All);
         call.send().await.unwrap().messages.unwrap_or_default()
     }
 
-    /// Deletes messages of a queue.
+    /// Deletes messages from a queue.
     pub async fn delete(&self, queue: &str, messages: impl Iterator<Item = &Message>) {
         let entry = |(n, message): (usize, &Message)| {
             let entry = DeleteMessageBatchRequestEntry::builder().id(n.to_string());
@@ -100,17 +99,17 @@ impl Cloud {
         }
     }
 
-    /// Lets messages be handed out again soon.
-    pub async fn show(&self, queue: &str, messages: &[&Message]) {
+    /// Makes messages visible again in a second.
+    pub async fn make_visible(&self, queue: &str, messages: &[&Message]) {
         for message in messages {
             let call = self.sqs.change_message_visibility().queue_url(&self.names[queue]).visibility_timeout(1);
-            // Another run may have ended it.
+            // Another invocation may have deleted it.
             let _ = call.receipt_handle(message.receipt_handle().unwrap()).send().await;
         }
     }
 
-    /// Takes all that is on a queue, for good.
-    pub async fn take_all(&self, queue: &str) -> Vec<String> {
+    /// Receives and deletes all messages of a queue.
+    pub async fn drain(&self, queue: &str) -> Vec<String> {
         let mut all = Vec::new();
         loop {
             let messages = self.receive(queue).await;
@@ -122,30 +121,30 @@ impl Cloud {
         }
     }
 
-    /// Puts a message on a queue.
+    /// Sends a message to a queue.
     pub async fn send(&self, queue: &str, message: &str) {
         self.sqs.send_message().queue_url(&self.names[queue]).message_body(message).send().await.unwrap();
     }
 
-    /// How many messages a queue holds, those that are being worked on included.
+    /// Counts all messages of a queue, including those in flight.
     pub async fn depth(&self, queue: &str) -> usize {
-        let waiting = QueueAttributeName::ApproximateNumberOfMessages;
-        self.count(queue, &[waiting, QueueAttributeName::ApproximateNumberOfMessagesNotVisible]).await
+        let visible = QueueAttributeName::ApproximateNumberOfMessages;
+        self.count(queue, &[visible, QueueAttributeName::ApproximateNumberOfMessagesNotVisible]).await
     }
 
-    /// How many of them could be taken now.
-    pub async fn waiting(&self, queue: &str) -> usize {
+    /// Counts the visible messages of a queue.
+    pub async fn visible(&self, queue: &str) -> usize {
         self.count(queue, &[QueueAttributeName::ApproximateNumberOfMessages]).await
     }
 
-    /// Adds up counts, all of one moment.
+    /// Sums up attributes of a queue, read in one call.
     async fn count(&self, queue: &str, which: &[QueueAttributeName]) -> usize {
         let call = self.sqs.get_queue_attributes().queue_url(&self.names[queue]);
         let answer = call.set_attribute_names(Some(which.to_vec())).send().await.unwrap();
         answer.attributes.unwrap().values().map(|count| count.parse::<usize>().unwrap()).sum()
     }
 
-    /// The whole ledger.
+    /// All items of the ledger.
     pub async fn items(&self) -> Vec<Item> {
         let pages = self.dynamodb.scan().table_name(&self.names["table"]).into_paginator().items().send();
         let items = pages.collect::<Result<Vec<_>, _>>().await.unwrap();

@@ -1,4 +1,4 @@
-//! Fixtures: the files in `events/`, and what is made of them.
+//! Fixtures: the files in `events/`, and requests built from them.
 
 use std::{
     fs,
@@ -10,8 +10,11 @@ use receiver::verify::TOKEN_HEADER;
 use serde_json::Value;
 use shared::envelope::{Delivery, Environment};
 
-/// The token that the files in `events/` carry. It opens nothing but a laptop.
+/// The callback token in the files of `events/`. Only local stacks accept it.
 pub const LOCAL_TOKEN: &str = "xendit-hooks-local-token-0123456789";
+
+/// The value of `CALLBACK_TOKENS` that accepts `LOCAL_TOKEN`: its label and its digest.
+pub const LOCAL_TOKENS: &str = "local=6b6f7ba2da608e751eb7e8a572d296b42956650139724808744fb32fa76f2709";
 
 /// The folder `events/` of the repository.
 pub fn events() -> PathBuf {
@@ -24,7 +27,7 @@ pub fn event(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|reason| panic!("events/{name}: {reason}"))
 }
 
-/// What is known of a delivery at the very least.
+/// A delivery with only the required fields.
 pub fn delivery() -> Delivery {
     Delivery {
         id: "d-1".to_owned(),
@@ -38,7 +41,7 @@ pub fn delivery() -> Delivery {
     }
 }
 
-/// The event that API Gateway makes of a request with a token and a body, which it encodes unless it is text.
+/// The event that API Gateway creates for a request. A body that is not text is sent as base64.
 pub fn api_event(token: &str, body: &[u8]) -> String {
     let mut event: Value = serde_json::from_str(&event("api-token-right.json")).unwrap();
     let text = str::from_utf8(body).ok();
@@ -49,12 +52,17 @@ pub fn api_event(token: &str, body: &[u8]) -> String {
     event.to_string()
 }
 
+/// The files in `events/` whose names start with a prefix.
+pub fn events_named(prefix: &str) -> Vec<String> {
+    names("").into_iter().filter(|name| name.starts_with(prefix)).map(|name| event(&name)).collect()
+}
+
 /// A body in `events/webhooks/`.
 pub fn webhook(name: &str) -> String {
     event(&format!("webhooks/{name}.json"))
 }
 
-/// The names of what is in a folder of `events/`, sorted.
+/// The names of the entries in a folder of `events/`, sorted.
 pub fn names(folder: &str) -> Vec<String> {
     let entries = fs::read_dir(events().join(folder)).expect("a folder in events/");
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -65,9 +73,9 @@ pub fn names(folder: &str) -> Vec<String> {
 /// Every body in `events/webhooks/`, with its name.
 pub fn webhooks() -> Vec<(String, String)> {
     let names = names("webhooks");
-    assert!(!names.is_empty(), "there is nothing in events/webhooks/");
+    assert!(!names.is_empty(), "events/webhooks/ is empty");
     let body = |file: String| {
-        let name = file.strip_suffix(".json").unwrap_or_else(|| panic!("events/webhooks/{file} is no body"));
+        let name = file.strip_suffix(".json").unwrap_or_else(|| panic!("events/webhooks/{file} is not a .json file"));
         (name.to_owned(), webhook(name))
     };
     names.into_iter().map(body).collect()

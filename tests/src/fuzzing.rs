@@ -1,8 +1,8 @@
-//! Fuzzing: what must hold at each door, whatever comes through it. `fuzz/` looks for bytes for which it does not hold,
-//! led by coverage; `tests/fuzzing.rs` goes over the seeds, what was once found, and mutations of both, in each run.
+//! Fuzzing: the fuzz targets. `fuzz/` searches for failing inputs by coverage; `tests/fuzzing.rs` runs the seeds, the
+//! regressions, and some mutations of both with the ordinary tests.
 //!
-//! One file for each target. Its `check` panics when something does not hold, and its `seeds`, made from `events/`, are
-//! what a search starts from.
+//! Each file is a target. Its `check` panics on a failing input. Its `seeds`, made from `events/`, are where a search
+//! starts.
 
 mod batch;
 mod envelope;
@@ -15,39 +15,39 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What stands between two parts of an input: a character that JSON text cannot hold.
+/// Separates the parts of an input. JSON text cannot contain this character.
 const SEPARATOR: u8 = 0x1E;
 
-/// A door, and what must hold for whatever comes through it.
+/// A fuzz target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Its name: the file in `fuzz/fuzz_targets/`, the folders of its inputs.
+    /// Its name, also that of its file in `fuzz/fuzz_targets/` and of the folders of its inputs.
     pub name: &'static str,
-    /// Panics when something does not hold.
+    /// Panics on a failing input.
     pub check: fn(&[u8]),
     seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// A request at the receiver.
+/// Requests to the receiver.
 pub const TOKEN: Target = Target { name: "token", check: token::check, seeds: token::seeds };
-/// A body on its way through the queue.
+/// Bodies in envelopes on the queue.
 pub const ENVELOPE: Target = Target { name: "envelope", check: envelope::check, seeds: envelope::seeds };
-/// A body, and what the processor makes of it.
+/// Bodies as the processor understands them.
 pub const WEBHOOK: Target = Target { name: "webhook", check: webhook::check, seeds: webhook::seeds };
-/// What Lambda hands to the processor.
+/// Lambda's events for the processor.
 pub const BATCH: Target = Target { name: "batch", check: batch::check, seeds: batch::seeds };
-/// A message that may be S3's.
+/// Messages that may be notifications of S3.
 pub const NOTIFICATION: Target =
     Target { name: "notification", check: notification::check, seeds: notification::seeds };
 
-/// All of them.
+/// All targets.
 pub const TARGETS: [Target; 5] = [TOKEN, ENVELOPE, WEBHOOK, BATCH, NOTIFICATION];
 
 impl Target {
-    /// Where to begin: the seeds, and what searches have found in the past.
+    /// The seeds and the regressions.
     pub fn inputs(&self) -> Vec<Vec<u8>> {
         let mut inputs = (self.seeds)();
-        // A target that has never found anything has no folder.
+        // A target without regressions has no folder.
         if let Ok(files) = fs::read_dir(folder("regressions").join(self.name)) {
             let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
             paths.sort();
@@ -56,7 +56,7 @@ impl Target {
         inputs
     }
 
-    /// Writes them where a search looks. Done before each, so that they are never older than `events/`.
+    /// Writes the inputs to the corpus. Each search does this first, so that they are never older than `events/`.
     pub fn write_inputs(&self) {
         let corpus = folder("corpus").join(self.name);
         fs::create_dir_all(&corpus).unwrap();

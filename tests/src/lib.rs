@@ -1,25 +1,31 @@
-//! What the whole-flow tests are told in: the two real functions over ports in memory, a clock that is turned by hand,
-//! and a small language of stories. A story posts bodies, pumps the queue, and looks at what happened.
+//! What the tests share: both functions over ports in memory, a manual clock, and a small language for stories. A story
+//! posts webhooks, pumps the queue, and looks at the result.
 //!
-//! In reading order: `story` is the language; `memory` are the ports, which do what AWS documents; `trouble` is what
-//! can happen to them; `fixture` are the bodies in `events/`; `server` is AWS on this machine, for the adapters, `cloud`
-//! all that the template makes of it, `stub` what stands between; `process` are the real binaries, `runtime_api` what runs
-//! them; `xendit` is what may be told, and what must be known in the end; `sim` is a world in which everything happens that
-//! can; `chaos` kills and freezes the real binaries; `fuzzing` is what must hold for any bytes.
+//! In reading order:
 //!
-//! **Invariant:** nothing in here but the judges of `sim` and `chaos`, and `fuzzing`'s checks, decides what is right. That is
-//! said in the tests.
+//! - `story` is the language, `memory` the ports in memory, which behave as AWS documents, and `faults` how they fail;
+//! - `fixture` reads the files in `events/`;
+//! - `server` runs an emulated AWS for the adapters, `cloud` creates the template's resources in it, and `stub` is a server
+//!   that misbehaves or proxies;
+//! - `process` starts the real binaries, and `runtime_api` invokes them as Lambda does;
+//! - `xendit` generates webhooks, and says what the ledger must hold after them;
+//! - `sim` simulates everything with injected faults, and `chaos` kills and freezes the real binaries;
+//! - `fuzzing` checks what must hold for any bytes.
+//!
+//! **Invariant:** the tests assert, not this library, except for the judge of `sim`, the verdict of `chaos`, and the checks
+//! of `fuzzing`.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "this is all test code: a surprise has to end the test"
+    reason = "test code: an unexpected value must fail the test"
 )]
 
 pub mod chaos;
 pub mod cloud;
+pub mod faults;
 pub mod fixture;
 pub mod fuzzing;
 pub mod memory;
@@ -29,5 +35,4 @@ pub mod server;
 pub mod sim;
 pub mod story;
 pub mod stub;
-pub mod trouble;
 mod xendit;

@@ -1,5 +1,5 @@
-//! The ports in memory. Each keeps its promises as AWS documents them: conditional writes that return what is there,
-//! a bus that answers 200 with failed entries, a queue with visibility, receive counts and a redrive policy.
+//! Memory: the functions' ports in memory. Each behaves as AWS documents: conditional writes return the existing item, the
+//! bus rejects single entries of a call, and the queue has visibility timeouts, receive counts and a redrive policy.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ use shared::{
     envelope::{Envelope, MAX_QUEUED_BYTES},
 };
 
-use crate::trouble::{BusMood, Clock, InboxMood, LedgerMood, Mood, Power, QueueMood, SourceMood};
+use crate::faults::{BusMode, Clock, InboxMode, LedgerMode, Mode, Power, QueueMode, SourceMode};
 
 /// As in the template.
 const VISIBILITY_TIMEOUT: SignedDuration = SignedDuration::from_secs(180);
@@ -36,12 +36,12 @@ const MAX_RECEIVE_COUNT: u32 = 10;
 /// A queue with its dead-letter queue.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryQueue {
-    /// How it takes new messages.
-    pub mood: Mood<QueueMood>,
+    /// How it accepts new messages.
+    pub mode: Mode<QueueMode>,
     clock: Clock,
     power: Power,
     messages: Arc<Mutex<Vec<Message>>>,
-    dead: Arc<Mutex<Vec<Parked>>>,
+    dead_letters: Arc<Mutex<Vec<DeadLetter>>>,
     ids: Arc<Mutex<u32>>,
 }
 
@@ -55,28 +55,28 @@ struct Message {
 
 /// A message in the dead-letter queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parked {
-    /// Its body, as it was in the queue.
+pub struct DeadLetter {
+    /// The message's body.
     pub body: String,
-    /// Why the processor parked it; nothing when the queue moved it by itself.
+    /// Why the processor parked it. `None`: SQS moved it after too many receives.
     pub reason: Option<String>,
 }
 
-/// Messages as Lambda hands them out.
+/// Messages that the event source received, to invoke the processor with.
 #[derive(Clone, Debug)]
-pub struct Delivery {
-    /// The event, as Lambda writes it.
+pub struct ReceivedBatch {
+    /// Lambda's event.
     pub event: String,
     ids: Vec<String>,
 }
 
 impl MemoryQueue {
-    /// An empty queue.
+    /// Creates an empty queue.
     pub fn new(clock: Clock, power: Power) -> Self {
         Self { clock, power, ..Self::default() }
     }
 
-    /// Puts a message in, whatever it holds.
+    /// Sends a message with any body, and returns its id.
     pub fn put(&self, body: &str) -> String {
         let mut ids = self.ids.lock().unwrap();
         *ids += 1;
@@ -86,19 +86,15 @@ impl MemoryQueue {
         id
     }
 
-    /// Hands out up to `max` visible messages, as the poller does. Those that came too often go to the dead letters.
-    pub fn receive(&self, max: usize) -> Option<Delivery> {
+    /// Receives up to `max` visible messages. Messages that were received too often move to the dead-letter queue.
+    pub fn receive(&self, max: usize) -> Option<ReceivedBatch> {
         let now = self.clock.now();
         let mut messages = self.messages.lock().unwrap();
-        let (worn_out, rest) = std::mem::take(&mut *messages)
-            .into_iter()
-            .partition(|message| message.visible_at <= now && message.receive_count >= MAX_RECEIVE_COUNT);
-        *messages = rest;
-        let worn_out: Vec<Message> = worn_out;
-        self.dead
-            .lock()
-            .unwrap()
-            .extend(worn_out.into_iter().map(|message| Parked { body: message.body, reason: None }));
+        let is_exhausted =
+            |message: &mut Message| message.visible_at <= now && message.receive_count >= MAX_RECEIVE_COUNT;
+        let exhausted = messages.extract_if(.., is_exhausted);
+        let exhausted = exhausted.map(|message| DeadLetter { body: message.body, reason: None });
+        self.dead_letters.lock().unwrap().extend(exhausted);
         let mut taken = Vec::new();
         for message in messages.iter_mut().filter(|message| message.visible_at <= now).take(max) {
             message.receive_count += 1;
@@ -107,43 +103,41 @@ impl MemoryQueue {
         }
         let ids = taken.iter().map(|message| message.id.clone()).collect();
         let records: Vec<_> = taken.iter().map(record).collect();
-        (!taken.is_empty()).then(|| Delivery { event: json!({ "Records": records }).to_string(), ids })
+        (!taken.is_empty()).then(|| ReceivedBatch { event: json!({ "Records": records }).to_string(), ids })
     }
 
-    /// Ends a delivery as Lambda does, by the bytes of the function's answer, or `None` where there was none.
-    pub fn settle(&self, delivery: &Delivery, answer: Option<&str>) {
-        let ids: Vec<_> = delivery.ids.iter().map(String::as_str).collect();
-        let again = poller::come_again(&ids, answer.map(str::as_bytes));
-        let done = |message: &Message| ids.contains(&&*message.id) && !again.contains(&*message.id);
+    /// Deletes the messages that a response does not name, as Lambda does. `None`: the function failed.
+    pub fn apply_response(&self, batch: &ReceivedBatch, response: Option<&str>) {
+        let ids: Vec<_> = batch.ids.iter().map(String::as_str).collect();
+        let failed = poller::messages_to_retry(&ids, response.map(str::as_bytes));
+        let done = |message: &Message| ids.contains(&&*message.id) && !failed.contains(&*message.id);
         self.messages.lock().unwrap().retain(|message| !done(message));
     }
 
-    /// How many messages there are, visible or not.
+    /// How many messages it holds, visible or not.
     pub fn depth(&self) -> usize {
         self.messages.lock().unwrap().len()
     }
 
     /// When the next message becomes visible.
-    pub fn next_at(&self) -> Option<Timestamp> {
+    pub fn next_visible_at(&self) -> Option<Timestamp> {
         self.messages.lock().unwrap().iter().map(|message| message.visible_at).min()
     }
 
     /// The dead letters.
-    pub fn dead(&self) -> Vec<Parked> {
-        self.dead.lock().unwrap().clone()
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.dead_letters.lock().unwrap().clone()
     }
 
-    /// Moves the dead letters back, as a redrive does: as new messages.
-    pub fn redrive(&self) -> usize {
-        let dead = std::mem::take(&mut *self.dead.lock().unwrap());
-        for parked in &dead {
-            self.put(&parked.body);
+    /// Moves the dead letters back to the queue, as new messages.
+    pub fn redrive(&self) {
+        for letter in std::mem::take(&mut *self.dead_letters.lock().unwrap()) {
+            self.put(&letter.body);
         }
-        dead.len()
     }
 }
 
-/// A record as SQS hands it to Lambda.
+/// A message as a record of Lambda's event.
 fn record(message: &Message) -> Value {
     json!({
         "messageId": message.id,
@@ -167,14 +161,14 @@ impl Queue for MemoryQueue {
     async fn enqueue(&self, envelope: &Envelope) -> Result<(), NotStored> {
         self.power.step().await;
         let body = envelope.seal();
-        match self.mood.get() {
+        match self.mode.get() {
             _ if body.len() > MAX_QUEUED_BYTES => return Err(NotStored::TooLarge { bytes: body.len() }),
-            QueueMood::Refuses => return Err(NotStored::Refused("ServiceUnavailable".to_owned())),
-            QueueMood::LosesReplies => {
+            QueueMode::Refuses => return Err(NotStored::Refused("ServiceUnavailable".to_owned())),
+            QueueMode::LosesReplies => {
                 self.put(&body);
                 return Err(NotStored::Unreachable("timeout"));
             }
-            QueueMood::Well => {}
+            QueueMode::Working => {}
         }
         self.put(&body);
         self.power.step().await;
@@ -182,19 +176,19 @@ impl Queue for MemoryQueue {
     }
 }
 
-/// A bucket that tells a queue of each object that is put into it.
+/// A bucket that notifies a queue of each new object.
 #[derive(Clone, Debug)]
 pub struct MemoryInbox {
-    /// How it is doing.
-    pub mood: Mood<InboxMood>,
+    /// How it behaves.
+    pub mode: Mode<InboxMode>,
     queue: MemoryQueue,
     objects: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl MemoryInbox {
-    /// An empty bucket that tells a queue.
+    /// Creates an empty bucket that notifies a queue.
     pub fn new(queue: MemoryQueue) -> Self {
-        Self { mood: Mood::default(), queue, objects: Arc::default() }
+        Self { mode: Mode::default(), queue, objects: Arc::default() }
     }
 
     /// How many objects it holds.
@@ -202,7 +196,7 @@ impl MemoryInbox {
         self.objects.lock().unwrap().len()
     }
 
-    /// Deletes everything, as the lifecycle rule does in the end.
+    /// Deletes all objects, as the lifecycle rule does.
     pub fn expire(&self) {
         self.objects.lock().unwrap().clear();
     }
@@ -211,7 +205,7 @@ impl MemoryInbox {
 impl receiver::inbox::Inbox for MemoryInbox {
     async fn keep(&self, envelope: &Envelope) -> Result<(), NotStored> {
         self.queue.power.step().await;
-        if matches!(self.mood.get(), InboxMood::Down) {
+        if matches!(self.mode.get(), InboxMode::Down) {
             return Err(NotStored::Unreachable("timeout"));
         }
         let key = format!("webhooks/{}", envelope.delivery.id);
@@ -219,9 +213,9 @@ impl receiver::inbox::Inbox for MemoryInbox {
         let s3 = json!({ "bucket": { "name": "inbox" }, "object": { "key": key } });
         self.queue.put(&json!({ "Records": [{ "eventSource": "aws:s3", "s3": s3 }] }).to_string());
         self.queue.power.step().await;
-        match self.mood.get() {
-            InboxMood::LosesReplies => Err(NotStored::Unreachable("timeout")),
-            InboxMood::Well | InboxMood::Down => Ok(()),
+        match self.mode.get() {
+            InboxMode::LosesReplies => Err(NotStored::Unreachable("timeout")),
+            InboxMode::Working | InboxMode::Down => Ok(()),
         }
     }
 }
@@ -229,7 +223,7 @@ impl receiver::inbox::Inbox for MemoryInbox {
 impl processor::inbox::Inbox for MemoryInbox {
     async fn fetch(&self, claim: &Claim) -> Result<String, NotFetched> {
         self.queue.power.step().await;
-        if matches!(self.mood.get(), InboxMood::Down) {
+        if matches!(self.mode.get(), InboxMode::Down) {
             return Err(NotFetched::Passing("timeout".to_owned()));
         }
         let objects = self.objects.lock().unwrap();
@@ -237,29 +231,29 @@ impl processor::inbox::Inbox for MemoryInbox {
     }
 }
 
-/// What a processor may do with the messages of a `MemoryQueue`.
+/// The processor's port to a `MemoryQueue`.
 #[derive(Clone, Debug)]
 pub struct MemorySource {
-    /// How the queue takes messages back.
-    pub mood: Mood<SourceMood>,
+    /// How it delays and parks messages.
+    pub mode: Mode<SourceMode>,
     queue: MemoryQueue,
     delays: Arc<Mutex<Vec<Duration>>>,
 }
 
 impl MemorySource {
-    /// The messages of a queue.
+    /// Creates the port to a queue.
     pub fn new(queue: MemoryQueue) -> Self {
-        Self { mood: Mood::default(), queue, delays: Arc::default() }
+        Self { mode: Mode::default(), queue, delays: Arc::default() }
     }
 
-    /// The delays that were asked for, in order.
+    /// All delays that the processor set, in order.
     pub fn delays(&self) -> Vec<Duration> {
         self.delays.lock().unwrap().clone()
     }
 
-    fn panic_if_told(&self, message: &processor::message::Message) {
-        if let SourceMood::PanicsOn(part) = self.mood.get() {
-            assert!(!message.body.contains(part), "the source was told to panic");
+    fn panic_if_set(&self, message: &processor::message::Message) {
+        if let SourceMode::PanicsOn(part) = self.mode.get() {
+            assert!(!message.body.contains(part), "the source is set to panic");
         }
     }
 }
@@ -267,8 +261,8 @@ impl MemorySource {
 impl Source for MemorySource {
     async fn postpone(&self, message: &processor::message::Message, delay: Duration) -> Result<(), SourceError> {
         self.queue.power.step().await;
-        self.panic_if_told(message);
-        if matches!(self.mood.get(), SourceMood::CannotPostpone) {
+        self.panic_if_set(message);
+        if matches!(self.mode.get(), SourceMode::CannotPostpone) {
             return Err(SourceError("timeout".to_owned()));
         }
         self.delays.lock().unwrap().push(delay);
@@ -282,29 +276,29 @@ impl Source for MemorySource {
 
     async fn park(&self, message: &processor::message::Message, reason: &str) -> Result<(), SourceError> {
         self.queue.power.step().await;
-        self.panic_if_told(message);
-        if matches!(self.mood.get(), SourceMood::CannotPark) {
+        self.panic_if_set(message);
+        if matches!(self.mode.get(), SourceMode::CannotPark) {
             return Err(SourceError("timeout".to_owned()));
         }
-        let parked = Parked { body: message.body.clone(), reason: Some(reason.to_owned()) };
-        self.queue.dead.lock().unwrap().push(parked);
+        let parked = DeadLetter { body: message.body.clone(), reason: Some(reason.to_owned()) };
+        self.queue.dead_letters.lock().unwrap().push(parked);
         self.queue.power.step().await;
         Ok(())
     }
 }
 
-/// A ledger. Items are kept as JSON, so that what comes back is what can be written down.
+/// A ledger. It stores items as JSON, so that whatever does not serialize is lost here as well.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLedger {
-    /// How it is doing.
-    pub mood: Mood<LedgerMood>,
+    /// How it behaves.
+    pub mode: Mode<LedgerMode>,
     power: Power,
     items: Arc<Mutex<BTreeMap<String, String>>>,
-    writes: Arc<Mutex<Vec<&'static str>>>,
+    calls: Arc<Mutex<Vec<&'static str>>>,
 }
 
 impl MemoryLedger {
-    /// An empty ledger.
+    /// Creates an empty ledger.
     pub fn new(power: Power) -> Self {
         Self { power, ..Self::default() }
     }
@@ -314,33 +308,39 @@ impl MemoryLedger {
         self.items.lock().unwrap().values().map(|item| serde_json::from_str(item).unwrap()).collect()
     }
 
-    /// The calls that were made, in order: what a message costs.
+    /// All calls, in order. They are what a message costs.
     pub fn calls(&self) -> Vec<&'static str> {
-        self.writes.lock().unwrap().clone()
+        self.calls.lock().unwrap().clone()
     }
 
-    /// Puts an item in as a newer deployment would write it.
+    /// Stores an item in a format that only a newer version can read.
     pub fn write_as_newer(&self, item: &Item) {
         let mut json = serde_json::to_value(item).unwrap();
         json["format"] = (FORMAT + 1).into();
-        json["state"] = "of another form".into();
+        json["state"] = "a newer format".into();
         self.items.lock().unwrap().insert(item.key.to_string(), json.to_string());
+    }
+
+    /// Stores an item without a condition.
+    pub fn restore(&self, item: &Item) {
+        self.items.lock().unwrap().insert(item.key.to_string(), serde_json::to_string(item).unwrap());
     }
 
     async fn put(&self, name: &'static str, item: &Item, version: Option<u64>) -> Result<Write, StoreError> {
         self.power.step().await;
-        self.writes.lock().unwrap().push(name);
-        let mood = self.mood.get();
-        match mood {
-            LedgerMood::Down => return Err(StoreError::Passing("timeout".to_owned())),
-            LedgerMood::Refuses(part) if item.key.as_str().contains(part) => {
+        self.calls.lock().unwrap().push(name);
+        let mode = self.mode.get();
+        match mode {
+            LedgerMode::Down => return Err(StoreError::Passing("timeout".to_owned())),
+            LedgerMode::Refuses(part) if item.key.as_str().contains(part) => {
                 return Err(StoreError::Permanent("ValidationException".to_owned()));
             }
-            LedgerMood::PanicsOn(part) => assert!(!item.key.as_str().contains(part), "the ledger was told to panic"),
+            LedgerMode::PanicsOn(part) => assert!(!item.key.as_str().contains(part), "the ledger is set to panic"),
             _ => {}
         }
         let mut written = self.put_if(item, version)?;
-        if matches!(mood, LedgerMood::LosesReplies) {
+        if matches!(mode, LedgerMode::LosesReplies) {
+            // The SDK's retry.
             written = self.put_if(item, version)?;
         }
         self.power.step().await;
@@ -361,7 +361,7 @@ impl MemoryLedger {
     }
 }
 
-/// Reads an item as the adapter for DynamoDB does.
+/// Reads an item as the DynamoDB adapter does.
 fn read(json: &str) -> Result<Item, StoreError> {
     let value: Value = serde_json::from_str(json).unwrap();
     if value["format"].as_u64().unwrap() > u64::from(FORMAT) {
@@ -373,8 +373,8 @@ fn read(json: &str) -> Result<Item, StoreError> {
 impl Ledger for MemoryLedger {
     async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
         self.power.step().await;
-        self.writes.lock().unwrap().push("get");
-        if matches!(self.mood.get(), LedgerMood::Down) {
+        self.calls.lock().unwrap().push("get");
+        if matches!(self.mode.get(), LedgerMode::Down) {
             return Err(StoreError::Passing("timeout".to_owned()));
         }
         self.items.lock().unwrap().get(key.as_str()).map(|item| read(item)).transpose()
@@ -390,8 +390,8 @@ impl Ledger for MemoryLedger {
 
     async fn clear(&self, key: &Key, events: &[String]) -> Result<(), StoreError> {
         self.power.step().await;
-        self.writes.lock().unwrap().push("clear");
-        if matches!(self.mood.get(), LedgerMood::Down | LedgerMood::CannotClear) {
+        self.calls.lock().unwrap().push("clear");
+        if matches!(self.mode.get(), LedgerMode::Down | LedgerMode::CannotClear) {
             return Err(StoreError::Passing("timeout".to_owned()));
         }
         {
@@ -408,22 +408,22 @@ impl Ledger for MemoryLedger {
     }
 }
 
-/// A bus. What is published stays in it, each time it is published.
+/// A bus. It records every publication.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryBus {
-    /// How it is doing.
-    pub mood: Mood<BusMood>,
+    /// How it behaves.
+    pub mode: Mode<BusMode>,
     power: Power,
     published: Arc<Mutex<Vec<DomainEvent>>>,
 }
 
 impl MemoryBus {
-    /// A bus that nothing has been published on.
+    /// Creates an empty bus.
     pub fn new(power: Power) -> Self {
         Self { power, ..Self::default() }
     }
 
-    /// What has been published, in order.
+    /// All published events, in order.
     pub fn published(&self) -> Vec<DomainEvent> {
         self.published.lock().unwrap().clone()
     }
@@ -432,20 +432,20 @@ impl MemoryBus {
 impl Bus for MemoryBus {
     async fn publish(&self, events: &[&DomainEvent]) -> Vec<Result<(), Refusal>> {
         self.power.step().await;
-        let mood = self.mood.get();
+        let mode = self.mode.get();
         let mut results = Vec::new();
         for event in events {
-            let refusal = match mood {
-                BusMood::Well => None,
-                BusMood::Down => Some(Refusal::Passing("InternalFailure".to_owned())),
-                BusMood::Rejects(detail_type) => {
+            let refusal = match mode {
+                BusMode::Working => None,
+                BusMode::Down => Some(Refusal::Passing("InternalFailure".to_owned())),
+                BusMode::Rejects(detail_type) => {
                     (event.detail_type == detail_type).then(|| Refusal::Passing("InternalFailure".to_owned()))
                 }
-                BusMood::RefusesForGood(part) => {
+                BusMode::RefusesPermanently(part) => {
                     event.detail.contains(part).then(|| Refusal::Permanent("MalformedDetail".to_owned()))
                 }
-                BusMood::PanicsOn(part) => {
-                    assert!(!event.detail.contains(part), "the bus was told to panic");
+                BusMode::PanicsOn(part) => {
+                    assert!(!event.detail.contains(part), "the bus is set to panic");
                     None
                 }
             };

@@ -1,7 +1,7 @@
-"""Moto's server, for those who need AWS's word that a conditional write and a queue's change are one step each.
+"""Moto's server, serving one request at a time.
 
-Moto serves each request in a thread and guards nothing, so that two writers can both meet their condition, and a message
-that is sent while another is deleted can be lost. Here one request is done after the other.
+Moto serves each request in its own thread without locks: two conditional writes can both succeed, and a message can get
+lost when another is deleted at the same time. On AWS these operations are atomic.
 """
 
 import functools
@@ -16,14 +16,14 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from werkzeug.wsgi import get_input_stream
 
 
-# Seconds after which a function may have given up a request.
-PATIENCE = 1
+# Seconds after which a client may have timed out.
+PATIENCE_SECONDS = 1
 
 
 def is_gone(client):
-    """Whether nobody waits for the answer any more.
+    """Whether the client has closed the connection.
 
-    On a slow machine, doing what was given up would make everybody behind it give up as well, for ever.
+    On a slow machine, serving requests that have timed out would make all later ones time out as well.
     """
     try:
         return client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
@@ -39,18 +39,18 @@ class OneAtATime(DomainDispatcherApplication):
         self.turn = threading.Lock()
 
     def __call__(self, environ, start_response):
-        # A client that is frozen while it sends holds up nobody: its turn comes when all is there.
+        # Read the whole request first, so that a client that is frozen while sending does not block others.
         environ["wsgi.input"] = io.BytesIO(get_input_stream(environ).read())
         environ["wsgi.input_terminated"] = True
         came = time.monotonic()
         with self.turn:
-            if time.monotonic() - came > PATIENCE and is_gone(environ["werkzeug.socket"]):
+            if time.monotonic() - came > PATIENCE_SECONDS and is_gone(environ["werkzeug.socket"]):
                 start_response("503 Service Unavailable", [("Content-Length", "0")])
                 return []
             return super().__call__(environ, start_response)
 
 
-# Moto builds eight parsers anew for each event that a rule hands on, and that takes longer than all else.
+# Moto builds eight parsers for each event that a rule forwards, which takes longer than everything else.
 jsonpath_ng.ext.parse = functools.cache(jsonpath_ng.ext.parse)
 server.DomainDispatcherApplication = OneAtATime
 server.main()

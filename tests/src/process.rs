@@ -1,4 +1,4 @@
-//! Process: the functions' real binaries, and what Lambda gives them.
+//! Process: starts the functions' real binaries, with Lambda's environment variables.
 
 use std::{
     env,
@@ -10,10 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The digest of the local token.
-pub const TOKENS: &str = "local=6b6f7ba2da608e751eb7e8a572d296b42956650139724808744fb32fa76f2709";
-
-/// What Lambda gives every function, on this machine.
+/// The environment variables that every function has.
 pub fn lambda<'a>(runtime: &'a str, aws: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![
         ("AWS_LAMBDA_RUNTIME_API", runtime),
@@ -31,20 +28,20 @@ pub fn lambda<'a>(runtime: &'a str, aws: &'a str) -> Vec<(&'a str, &'a str)> {
     ]
 }
 
-/// A binary of this workspace, built as it is.
+/// The path of a binary of this workspace, freshly built.
 pub fn binary(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {
-        // A program lies in `<target>/<profile>`, a test in a folder `deps` of that.
+        // A program is in `<target>/<profile>`, a test in its folder `deps`.
         let program = env::current_exe().unwrap();
         let profile = program.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).unwrap();
         let mut build = Command::new(env!("CARGO"));
-        // With this package, so that its features are on and nothing has to be built a second time without them.
+        // With this package, so that the same features are on and nothing is built twice.
         build.args(["build", "--quiet", "--package=tests", "--package=receiver", "--package=processor"]);
         build.arg("--target-dir").arg(profile.parent().unwrap());
         let name = profile.file_name().and_then(|name| name.to_str()).unwrap();
         build.args(["--profile", if name == "debug" { "dev" } else { name }]);
-        // What cargo tells a test of its package would make build scripts run again, and half of everything with them.
+        // The variables that cargo sets for a test would rerun build scripts, and rebuild half of the crates.
         let of_this_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
         for name in env::vars().map(|(name, _)| name).filter(|name| of_this_package(name)) {
             build.env_remove(name);
@@ -56,34 +53,34 @@ pub fn binary(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// A function's process, which ends with the test.
+/// A function's process. It is killed when dropped.
 pub struct Function {
     process: Child,
 }
 
 impl Function {
-    /// Starts a binary with these variables and no others.
+    /// Starts a binary with only these environment variables.
     pub fn start(name: &str, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(binary(name));
         command.env_clear().envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { process: command.spawn().unwrap() }
     }
 
-    /// Waits for it to end by itself. Its status and all that it wrote.
-    pub fn end(mut self, within: Duration) -> (ExitStatus, String) {
+    /// Waits until it exits by itself. Returns its status and output.
+    pub fn wait(mut self, within: Duration) -> (ExitStatus, String) {
         let start = Instant::now();
         let status = loop {
             if let Some(status) = self.process.try_wait().unwrap() {
                 break status;
             }
-            assert!(start.elapsed() < within, "it is still running: {}", self.written());
+            assert!(start.elapsed() < within, "it is still running: {}", self.kill());
             thread::sleep(Duration::from_millis(10));
         };
-        (status, self.written())
+        (status, self.kill())
     }
 
-    /// All that it has written, after it was ended.
-    pub fn written(&mut self) -> String {
+    /// Kills it, and returns its output.
+    pub fn kill(&mut self) -> String {
         let _ = self.process.kill();
         let _ = self.process.wait();
         let mut text = String::new();

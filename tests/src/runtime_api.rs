@@ -1,4 +1,4 @@
-//! Runtime API: Lambda's side of one sandbox, which hands out events and takes the answers.
+//! Runtime API: plays Lambda's runtime API for one sandbox. It sends events to a function and receives its answers.
 
 use std::{
     sync::{Arc, Mutex},
@@ -14,13 +14,13 @@ use tokio::{
 
 use crate::stub::{Message, answer};
 
-/// Longer than any function here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// More than any function needs here.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One event for a function.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// Lambda's id of it, which becomes the delivery's.
+    /// Lambda's request id, which becomes the delivery's id.
     pub id: String,
     /// The event, as JSON.
     pub event: String,
@@ -28,72 +28,76 @@ pub struct Invocation {
     pub limit: Duration,
 }
 
-/// What a function did with an event.
+/// A function's answer to an event.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The last part of the path it posted to: `response` or `error`.
+    /// The last part of the path that it was posted to: `response` or `error`.
     pub to: String,
-    /// What it posted.
+    /// The posted body.
     pub body: String,
-    /// How long after it had the event.
+    /// The time since the event was sent.
     pub took: Duration,
 }
 
-/// The API of one sandbox.
+/// The runtime API of one sandbox.
 pub struct RuntimeApi {
-    /// Host and port, as `AWS_LAMBDA_RUNTIME_API` wants them.
+    /// Host and port, the value of `AWS_LAMBDA_RUNTIME_API`.
     pub address: String,
     events: mpsc::UnboundedSender<Invocation>,
-    desk: Arc<Desk>,
+    shared: Arc<Shared>,
     answers: mpsc::UnboundedReceiver<Answer>,
     task: JoinHandle<()>,
 }
 
 impl RuntimeApi {
-    /// Starts it, without an event.
+    /// Starts the API without an event.
     pub async fn idle() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (events, waiting) = mpsc::unbounded_channel();
+        let (events, pending) = mpsc::unbounded_channel();
         let (answered, answers) = mpsc::unbounded_channel();
-        let since = Mutex::new(Instant::now());
-        let desk = Arc::new(Desk { events: tokio::sync::Mutex::new(waiting), asked: Notify::new(), since, answered });
-        let shared = Arc::clone(&desk);
+        let shared = Arc::new(Shared {
+            events: tokio::sync::Mutex::new(pending),
+            polled: Notify::new(),
+            sent_at: Mutex::new(Instant::now()),
+            answered,
+        });
+        let served = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(serve(stream, Arc::clone(&shared)));
+                tokio::spawn(serve(stream, Arc::clone(&served)));
             }
         });
-        Self { address, events, desk, answers, task }
+        Self { address, events, shared, answers, task }
     }
 
-    /// Starts it with one event to hand out.
+    /// Starts the API with one event.
     pub async fn start(event: String) -> Self {
         let api = Self::idle().await;
         let id = "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned();
-        api.hand_out(Invocation { id, event, limit: Duration::from_secs(30) });
+        api.send(Invocation { id, event, limit: Duration::from_secs(30) });
         api
     }
 
-    /// Hands out an event when the function asks for one.
-    pub fn hand_out(&self, invocation: Invocation) {
+    /// Sends an event as soon as the function asks for one.
+    pub fn send(&self, invocation: Invocation) {
         let _ = self.events.send(invocation);
     }
 
-    /// Until the function has started, and asks for its first event.
-    pub async fn asked(&self) {
-        self.desk.asked.notified().await;
+    /// Waits until the function has started and asks for an event.
+    pub async fn started(&self) {
+        self.shared.polled.notified().await;
     }
 
-    /// What the function did with the event, whenever that is.
-    pub async fn next(&mut self) -> Answer {
+    /// Waits for the function's next answer.
+    pub async fn next_answer(&mut self) -> Answer {
         self.answers.recv().await.unwrap()
     }
 
-    /// The same, of a function that has to be quick.
+    /// The same, within a time limit.
     pub async fn answer(&mut self) -> Answer {
-        tokio::time::timeout(PATIENCE, self.next()).await.expect("the function answers")
+        tokio::time::timeout(ANSWER_TIMEOUT, self.next_answer()).await.expect("the function answers in time")
     }
 }
 
@@ -103,28 +107,29 @@ impl Drop for RuntimeApi {
     }
 }
 
-/// What the connections of a function share.
-struct Desk {
+/// What a function's connections share.
+struct Shared {
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
-    asked: Notify,
-    /// When the last event was handed out.
-    since: Mutex<Instant>,
+    /// The function has asked for an event.
+    polled: Notify,
+    /// When the last event was sent.
+    sent_at: Mutex<Instant>,
     answered: mpsc::UnboundedSender<Answer>,
 }
 
-async fn serve(mut stream: TcpStream, desk: Arc<Desk>) {
-    let since = || desk.since.lock().unwrap();
+async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+    let sent_at = || shared.sent_at.lock().unwrap();
     while let Some(request) = Message::read(&mut stream).await {
         if request.path().ends_with("/invocation/next") {
-            desk.asked.notify_one();
-            let Some(invocation) = desk.events.lock().await.recv().await else { return };
-            *since() = Instant::now();
+            shared.polled.notify_one();
+            let Some(invocation) = shared.events.lock().await.recv().await else { return };
+            *sent_at() = Instant::now();
             let _ = stream.write_all(head(&invocation).as_bytes()).await;
             let _ = stream.write_all(invocation.event.as_bytes()).await;
         } else {
             let to = request.path().rsplit('/').next().unwrap().to_owned();
-            let took = since().elapsed();
-            let _ = desk.answered.send(Answer { to, body: request.text(), took });
+            let took = sent_at().elapsed();
+            let _ = shared.answered.send(Answer { to, body: request.text(), took });
             answer(&mut stream, 202, "{}").await;
         }
     }

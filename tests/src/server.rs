@@ -1,4 +1,4 @@
-//! Server: AWS on this machine, played by moto's server.
+//! Server: moto's server, which emulates AWS on this machine.
 
 use std::{
     env,
@@ -10,6 +10,7 @@ use std::{
 };
 
 use aws_config::{Region, SdkConfig};
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use runtime::aws::{CallLimits, connect};
 use tokio::{
@@ -17,7 +18,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// The configuration that the functions use, pointed at a server on this machine.
+/// The functions' SDK configuration, with the endpoint of a local server.
 pub async fn config(endpoint: &str, limits: CallLimits) -> SdkConfig {
     let credentials = Credentials::new("test", "test", None, None, "tests");
     connect(limits)
@@ -30,35 +31,47 @@ pub async fn config(endpoint: &str, limits: CallLimits) -> SdkConfig {
         .build()
 }
 
-/// Moto's server in a process of its own, which ends with the last test that uses it.
+/// An S3 client for a local server, which has no host name for each bucket.
+pub fn s3(aws: &SdkConfig) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::config::Builder::from(aws).force_path_style(true);
+    aws_sdk_s3::Client::from_conf(config.build())
+}
+
+/// Creates a bucket in the region of `config`.
+pub async fn create_bucket(s3: &aws_sdk_s3::Client, name: &str) {
+    let here = CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::ApSoutheast1);
+    s3.create_bucket().bucket(name).create_bucket_configuration(here.build()).send().await.unwrap();
+}
+
+/// Moto's server in its own process. It is killed when dropped.
 pub struct Moto {
     process: Child,
-    /// Where it listens.
+    /// Its URL.
     pub endpoint: String,
 }
 
 impl Moto {
-    /// The one server of this test binary, started if it does not run.
+    /// The server that the tests of this binary share.
     pub fn shared() -> Arc<Self> {
         static RUNNING: Mutex<Weak<Moto>> = Mutex::new(Weak::new());
-        // A start that failed is tried again, so that every test says why.
+        // After a failed start, the next test tries again, so that each reports the reason.
         let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         running.upgrade().unwrap_or_else(|| {
-            let moto = Arc::new(Self::alone());
+            let moto = Arc::new(Self::dedicated());
             *running = Arc::downgrade(&moto);
             moto
         })
     }
 
-    /// A server for one test, which changes how it works.
-    pub fn alone() -> Self {
+    /// A server for a single test, which may change its settings.
+    pub fn dedicated() -> Self {
         Self::start(Command::new(tool("moto_server")))
     }
 
-    /// A server of one's own that does one request at a time.
+    /// A server for a single test that serves one request at a time.
     ///
-    /// AWS writes under a condition, and takes a message, as one step. Moto's threads do not: under load they lose
-    /// messages and writes, for which nobody here could be blamed.
+    /// AWS's conditional writes and queue operations are atomic. Moto's threads are not, and lose messages and writes
+    /// under load.
     pub fn one_at_a_time() -> Self {
         let mut python = Command::new(tool("python"));
         python.args(["-c", include_str!("one_at_a_time.py")]);
@@ -66,7 +79,7 @@ impl Moto {
     }
 
     fn start(mut program: Command) -> Self {
-        // On port 0 it takes a free one and says which.
+        // With port 0, it picks a free port and prints it.
         let mut process = program
             .args(["-H", "127.0.0.1", "-p", "0"])
             .stdout(Stdio::null())
@@ -75,12 +88,12 @@ impl Moto {
             .unwrap_or_else(|reason| panic!("{program:?}: {reason}; run `make setup` first"));
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
         let endpoint = lines.find_map(|line| line.split_once("Running on ").map(|(_, url)| url.trim().to_owned()));
-        // It logs every request, and stops when nobody reads.
+        // It logs every request, and would block on a full pipe.
         thread::spawn(move || lines.for_each(drop));
-        Self { process, endpoint: endpoint.expect("moto's server says where it listens") }
+        Self { process, endpoint: endpoint.expect("moto's server prints its URL") }
     }
 
-    /// Asks for what no client here is made for: IAM, and moto's own settings. The answer's head and body.
+    /// Posts a request for IAM or for moto's own API, which have no client here. Returns the answer's head and body.
     pub async fn post(&self, path: &str, content_type: &str, body: &str) -> String {
         let host = self.endpoint.trim_start_matches("http://");
         let mut stream = TcpStream::connect(host).await.unwrap();
@@ -105,13 +118,13 @@ impl Drop for Moto {
     }
 }
 
-/// A program that `make setup` installs, beside moto's server.
+/// The path of a program that `make setup` installs.
 pub(crate) fn tool(name: &str) -> PathBuf {
     let program = env::var_os("MOTO_SERVER")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/moto_server"), PathBuf::from);
     assert!(
         program.exists(),
-        "there is no moto server at {}: run `make setup`, which installs it, or say in MOTO_SERVER where it is",
+        "no moto server at {}: run `make setup` to install it, or set MOTO_SERVER to its path",
         program.display()
     );
     program.with_file_name(name)

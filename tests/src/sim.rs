@@ -1,16 +1,16 @@
-//! Sim: the real cores of both functions in a world of their own: one seed, one thread, virtual time, and a fault
-//! wherever there can be one. The same seed does the same again, to the last line of its timeline.
+//! Sim: simulates the real cores of both functions from one seed, on one thread, in virtual time, with injected faults. A
+//! seed is deterministic: it produces the same timeline each time.
 //!
-//! In reading order: `plan` is what a seed will do; `world` the clock, chance, and all that AWS holds; `wires` the
-//! functions' ports; `lambda` what runs them; `judge` what must be true all along.
+//! In reading order: `plan` draws the faults of a seed; `world` holds the clock, the random numbers and the contents of
+//! AWS; `ports` are the functions' ports; `lambda` runs the functions; `judge` checks the invariants.
 //!
-//! A story has four acts. Things fail; then they stop failing, and everything drains in bounded time; then people do
-//! what the runbook says, once and once more; and after sixty days everything is sent again, and nothing is new.
+//! A run has four phases. First, faults are injected. Then the faults stop, and everything must drain in bounded time. Then
+//! an operator follows the runbook, twice. After sixty days everything is sent again, and nothing new may be published.
 
 mod judge;
 mod lambda;
 mod plan;
-mod wires;
+mod ports;
 mod world;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -30,8 +30,8 @@ use self::{
 };
 use crate::xendit;
 
-/// The waits between Xendit's attempts.
-const LADDER: [SignedDuration; 6] = [
+/// The waits between Xendit's retries.
+const RETRY_DELAYS: [SignedDuration; 6] = [
     SignedDuration::from_mins(15),
     SignedDuration::from_mins(45),
     SignedDuration::from_hours(2),
@@ -40,31 +40,31 @@ const LADDER: [SignedDuration; 6] = [
     SignedDuration::from_hours(12),
 ];
 
-/// How long everything may take once nothing fails any more. The longest wait between two receives is 15 minutes.
+/// The limit to drain everything after the faults have stopped. The longest delay between two receives is 15 minutes.
 const DRAINS_WITHIN: SignedDuration = SignedDuration::from_hours(4);
 
-/// What became of a seed.
+/// The result of a seed.
 #[derive(Debug)]
 pub struct Report {
-    /// The first thing that was not true.
+    /// The first violation.
     pub violation: Option<String>,
-    /// How often what happened.
+    /// How often each fault was injected.
     pub faults: BTreeMap<Fault, u64>,
-    /// How many invocations of functions there were.
+    /// The number of invocations.
     pub invocations: u64,
-    /// What each actor did, when that was asked for.
+    /// What each actor did. Empty unless traced.
     pub timeline: Vec<String>,
 }
 
-/// Plays a seed.
+/// Runs a seed.
 pub fn run(seed: u64, scene: Scene, traced: bool) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let mut dice = Rng::with_seed(seed);
-        let plan = Plan::draw(&mut dice, scene);
+        let mut rng = Rng::with_seed(seed);
+        let plan = Plan::draw(&mut rng, scene);
         let start = world::START.parse().unwrap();
-        let judge = Judge::new(xendit::facts(&mut dice, plan.subjects, start));
-        let world = World::new(dice, plan, judge, traced);
+        let judge = Judge::new(xendit::facts(&mut rng, plan.subjects, start));
+        let world = World::new(rng, plan, judge, traced);
         world.with(|state| {
             let plan = format!("{:?}", state.plan);
             state.note(&"plan", || plan);
@@ -83,22 +83,22 @@ pub fn run(seed: u64, scene: Scene, traced: bool) -> Report {
     })
 }
 
-/// The four acts.
+/// The four phases.
 async fn story(world: &World) {
     let lambda = Lambda::new(world.clone());
     tokio::task::spawn_local(lambda.clone().poll());
-    let mut deliveries = trouble(world, &lambda);
-    let (trouble, off) = world.with(|state| (state.plan.trouble, state.plan.processor_off));
-    let quiet = trouble.max(off.map_or(trouble, |(_, to)| to));
+    let mut deliveries = send_everything(world, &lambda);
+    let (fault_period, off) = world.with(|state| (state.plan.fault_period, state.plan.processor_off));
+    let quiet = fault_period.max(off.map_or(fault_period, |(_, to)| to));
     tokio::time::sleep(quiet.try_into().unwrap()).await;
-    world.note(&"world", || "nothing fails any more".to_owned());
+    world.note(&"world", || "no more faults".to_owned());
     while deliveries.join_next().await.is_some() {}
 
     drained(world).await;
-    // What Xendit's dashboard does not show as completed is sent again by hand.
+    // An operator resends what Xendit's dashboard does not show as completed.
     let missing =
         world.with(|state| (0..state.judge.facts.len()).filter(|fact| !state.judge.stored.contains(fact)).collect());
-    again(world, &lambda, missing).await;
+    resend(world, &lambda, missing).await;
     drained(world).await;
     let letters = lambda.redrive();
     drained(world).await;
@@ -109,8 +109,8 @@ async fn story(world: &World) {
         state.table = table;
     });
 
-    let told = world.with(|state| state.judge.told());
-    world.note(&"operator", || "redrives the same letters once more".to_owned());
+    let published = world.with(|state| state.judge.event_counts());
+    world.note(&"operator", || "redrives the same dead letters again".to_owned());
     world.with(|state| {
         for letter in &letters {
             let now = state.now;
@@ -121,23 +121,24 @@ async fn story(world: &World) {
     tokio::time::sleep(Duration::from_hours(60 * 24)).await;
     world.note(&"xendit", || "sixty days later".to_owned());
     let all = world.with(|state| (0..state.judge.facts.len()).collect());
-    again(world, &lambda, all).await;
+    resend(world, &lambda, all).await;
     drained(world).await;
     world.with(|state| {
-        if state.judge.told() != told {
-            state.judge.violated(format!("{told:?} events, and {:?} after old news", state.judge.told()));
+        let after = state.judge.event_counts();
+        if after != published {
+            state.judge.violated(format!("duplicates were published: {published:?} before, {after:?} after"));
         }
     });
 }
 
-/// Until nothing is under way. That has to be soon.
+/// Waits until the queue is empty. A violation if that takes too long.
 async fn drained(world: &World) {
     let began = world.now();
     loop {
         tokio::time::sleep(Duration::from_secs(20)).await;
-        let left = world.with(|state| state.queue.len() + state.untold.len());
+        let left = world.with(|state| state.queue.len() + state.pending_notifications.len());
         if left == 0 {
-            // Whatever was begun has ended, too.
+            // Let running invocations end.
             tokio::time::sleep(Duration::from_mins(1)).await;
             return;
         }
@@ -147,20 +148,21 @@ async fn drained(world: &World) {
     }
 }
 
-/// The first act: everything that Xendit tells, by itself and by hand, with what strangers send in between.
-fn trouble(world: &World, lambda: &Lambda) -> JoinSet<()> {
+/// The first phase: sends all webhooks, with duplicates, forged requests and redrives in between.
+fn send_everything(world: &World, lambda: &Lambda) -> JoinSet<()> {
     let mut deliveries = JoinSet::new();
-    let (facts, trouble, burst) = world.with(|state| (state.judge.facts.len(), state.plan.trouble, state.plan.burst));
-    let longest = u64::try_from(trouble.as_millis()).unwrap();
-    let mut moments = BTreeMap::new();
+    let (facts, fault_period, burst) =
+        world.with(|state| (state.judge.facts.len(), state.plan.fault_period, state.plan.burst));
+    let longest = u64::try_from(fault_period.as_millis()).unwrap();
+    let mut times = BTreeMap::new();
     for fact in 0..facts {
-        // Much of what is told of one thing is told at once: that is when runs meet.
+        // Half of a subject's webhooks are sent at the same time, so that invocations race.
         let (from, to, copies) = world.with(|state| {
-            let (subject, hurried) = (state.judge.facts[fact].subject, state.dice.bool());
-            let moment = moments.entry(subject).or_insert_with(|| state.dice.u64(..longest));
-            // A provider's duplicates are told of with a webhook-id of their own.
-            let copies = *state.dice.choice(&[1, 1, 1, 2, 3]).unwrap();
-            if hurried { (*moment, *moment + 200, copies) } else { (0, longest, copies) }
+            let (subject, races) = (state.judge.facts[fact].subject, state.rng.bool());
+            let time = times.entry(subject).or_insert_with(|| state.rng.u64(..longest));
+            // Each duplicate of a provider has its own webhook-id.
+            let copies = *state.rng.choice(&[1, 1, 1, 2, 3]).unwrap();
+            if races { (*time, *time + 200, copies) } else { (0, longest, copies) }
         });
         for _ in 0..copies {
             let (world, lambda) = (world.clone(), lambda.clone());
@@ -186,14 +188,14 @@ fn trouble(world: &World, lambda: &Lambda) -> JoinSet<()> {
         deliveries.spawn(async move {
             tokio::time::sleep(at.try_into().unwrap()).await;
             let burst = (0..500).map(|n| n % facts).collect();
-            again(&world, &lambda, burst).await;
+            resend(&world, &lambda, burst).await;
         });
     }
     deliveries
 }
 
-/// Sends webhooks again by hand: all at once.
-async fn again(world: &World, lambda: &Lambda, facts: Vec<usize>) {
+/// Resends webhooks, all at once.
+async fn resend(world: &World, lambda: &Lambda, facts: Vec<usize>) {
     let mut deliveries = JoinSet::new();
     for fact in facts {
         let (world, lambda) = (world.clone(), lambda.clone());
@@ -205,21 +207,21 @@ async fn again(world: &World, lambda: &Lambda, facts: Vec<usize>) {
     while deliveries.join_next().await.is_some() {}
 }
 
-/// One webhook, tried up to seven times.
+/// Delivers a webhook, with Xendit's retries.
 async fn deliver(world: &World, lambda: &Lambda, fact: usize) {
-    for n in 0..=LADDER.len() {
+    for n in 0..=RETRY_DELAYS.len() {
         match attempt(world, lambda, fact).await {
             Seen::Success => return,
-            // By Xendit's older pages, what ran into its 30 s never comes again by itself.
-            Seen::Silence if world.with(|state| state.dice.bool()) => return,
+            // Xendit's older documentation says that a request that ran into its 30 s is not retried.
+            Seen::Silence if world.with(|state| state.rng.bool()) => return,
             Seen::Failure | Seen::Silence => {}
         }
-        let Some(wait) = LADDER.get(n) else { return };
+        let Some(wait) = RETRY_DELAYS.get(n) else { return };
         tokio::time::sleep((*wait).try_into().unwrap()).await;
     }
 }
 
-/// What Xendit sees of an attempt.
+/// The result of an attempt, as Xendit sees it.
 enum Seen {
     Success,
     Failure,
@@ -227,15 +229,15 @@ enum Seen {
 }
 
 async fn attempt(world: &World, lambda: &Lambda, fact: usize) -> Seen {
-    const PATIENCE: u64 = 30_000;
-    if world.strikes(Fault::PostLost, &"xendit") {
-        world.pause(PATIENCE, PATIENCE).await;
+    const TIMEOUT_MS: u64 = 30_000;
+    if world.draws(Fault::PostLost, &"xendit") {
+        world.pause(TIMEOUT_MS, TIMEOUT_MS).await;
         return Seen::Silence;
     }
     let (body, token, webhook) = world.with(|state| {
         let token = usize::from(state.plan.rotation.is_some_and(|(rotated, ..)| state.age() >= rotated));
         state.note(&"xendit", || format!("sends fact {fact}"));
-        (state.judge.facts[fact].body(state.now), token, state.fresh())
+        (state.judge.facts[fact].body(state.now), token, state.next_id())
     });
     let request = Request::post("/webhook")
         .header(TOKEN_HEADER, TOKENS[token])
@@ -244,9 +246,9 @@ async fn attempt(world: &World, lambda: &Lambda, fact: usize) -> Seen {
     world.pause(5, 50).await;
     let status = lambda.request(request.unwrap(), Some(fact), Some(token)).await;
     world.pause(5, 50).await;
-    if world.strikes(Fault::AnswerLost, &"xendit") {
-        if world.with(|state| state.dice.bool()) {
-            world.pause(PATIENCE, PATIENCE).await;
+    if world.draws(Fault::AnswerLost, &"xendit") {
+        if world.with(|state| state.rng.bool()) {
+            world.pause(TIMEOUT_MS, TIMEOUT_MS).await;
             return Seen::Silence;
         }
         return Seen::Failure;
@@ -254,13 +256,13 @@ async fn attempt(world: &World, lambda: &Lambda, fact: usize) -> Seen {
     if (200..300).contains(&status) { Seen::Success } else { Seen::Failure }
 }
 
-/// A stranger sends what Xendit might have sent, but for the token.
+/// Sends a webhook without an accepted token.
 async fn forge(world: &World, lambda: &Lambda) {
     let request = world.with(|state| {
-        let fact = state.dice.choice(&state.judge.facts).cloned();
+        let fact = state.rng.choice(&state.judge.facts).cloned();
         let body = fact.map_or_else(|| "{}".to_owned(), |fact| fact.body(state.now));
         let request = Request::post("/webhook");
-        let request = match state.dice.u32(..5) {
+        let request = match state.rng.u32(..5) {
             0 => request,
             1 => request.header(TOKEN_HEADER, ""),
             2 => request.header(TOKEN_HEADER, "a-token-that-xendit-never-had"),

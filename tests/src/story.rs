@@ -1,47 +1,47 @@
-//! Story: post, pump, look. Both functions as they are, from an HTTP request to what is published.
+//! Story: post, pump, look. Both real functions, from an HTTP request to the published events.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use lambda_http::http::{Request, Response};
 use ledger::item::Item;
-use processor::{batch::Processor, message::Batch};
+use processor::{batch::Processor, config::TokenAccounts, message::Batch};
 use receiver::{
     handler::Receiver,
-    verify::{Arrival, Digest, TOKEN_HEADER},
+    verify::{Arrival, TOKEN_HEADER},
 };
 use serde_json::Value;
 use shared::{domain_event::DomainEvent, envelope::Environment};
 
 use crate::{
-    fixture::LOCAL_TOKEN,
-    memory::{Delivery, MemoryBus, MemoryInbox, MemoryLedger, MemoryQueue, MemorySource},
-    trouble::{Clock, Power},
+    faults::{Clock, Power},
+    fixture::{LOCAL_TOKEN, LOCAL_TOKENS},
+    memory::{MemoryBus, MemoryInbox, MemoryLedger, MemoryQueue, MemorySource, ReceivedBatch},
 };
 
-/// The most messages that one invocation gets.
+/// The batch size in the template.
 const BATCH: usize = 10;
 
-/// The processor's timeout.
+/// The processor's timeout in the template.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 type NowFn = Box<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Both functions, and the cloud in memory.
+/// Both functions, over ports in memory.
 pub struct Story {
-    /// Where the receiver puts webhooks.
+    /// The webhook queue.
     pub queue: MemoryQueue,
-    /// Where it puts them when the queue does not take them.
+    /// The inbox, for webhooks that the queue does not take.
     pub inbox: MemoryInbox,
-    /// Where facts are kept.
+    /// The ledger.
     pub ledger: MemoryLedger,
-    /// Where domain events go.
+    /// The bus for domain events.
     pub bus: MemoryBus,
-    /// How messages go back.
+    /// The processor's port to the queue.
     pub source: MemorySource,
     /// The time.
     pub clock: Clock,
-    /// What can be cut.
+    /// Simulates crashes.
     pub power: Power,
     receiver: Receiver<MemoryQueue, MemoryInbox>,
     processor: Processor<MemoryInbox, MemoryLedger, MemoryBus, MemorySource, NowFn>,
@@ -49,14 +49,14 @@ pub struct Story {
 
 /// A request to the receiver.
 #[derive(Clone, Debug)]
-pub struct Posting {
+pub struct WebhookRequest {
     path: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
 }
 
-impl Posting {
-    /// A body as Xendit posts it: with the right token and no `webhook-id`.
+impl WebhookRequest {
+    /// A body with the right token and no `webhook-id`.
     pub fn of(body: impl AsRef<[u8]>) -> Self {
         let headers = vec![
             (TOKEN_HEADER.to_owned(), LOCAL_TOKEN.to_owned()),
@@ -65,21 +65,21 @@ impl Posting {
         Self { path: "/webhook".to_owned(), headers, body: body.as_ref().to_vec() }
     }
 
-    /// To another path.
+    /// Changes the path.
     #[must_use]
     pub fn to(mut self, path: &str) -> Self {
         path.clone_into(&mut self.path);
         self
     }
 
-    /// With one more header.
+    /// Adds a header.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Without a header.
+    /// Removes a header.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
@@ -95,7 +95,7 @@ impl Posting {
     }
 }
 
-/// A published domain event, read.
+/// A published domain event with its parsed detail.
 #[derive(Clone, Debug)]
 pub struct Published {
     /// Its id.
@@ -120,19 +120,19 @@ impl Default for Story {
 }
 
 impl Story {
-    /// Nothing has happened yet.
+    /// Starts with an empty queue, inbox, ledger and bus.
     pub fn new() -> Self {
-        Self::with_token_accounts([])
+        Self::with_token_accounts(TokenAccounts::default())
     }
 
-    /// The same, with tokens that may speak for some accounts only.
-    pub fn with_token_accounts<const N: usize>(token_accounts: [(String, BTreeSet<String>); N]) -> Self {
+    /// The same, with tokens that are bound to accounts.
+    pub fn with_token_accounts(token_accounts: TokenAccounts) -> Self {
         let (clock, power) = (Clock::default(), Power::default());
         let queue = MemoryQueue::new(clock.clone(), power.clone());
         let (ledger, bus) = (MemoryLedger::new(power.clone()), MemoryBus::new(power.clone()));
         let source = MemorySource::new(queue.clone());
         let inbox = MemoryInbox::new(queue.clone());
-        let tokens = format!("local={}", Digest::of(LOCAL_TOKEN.as_bytes())).parse().unwrap();
+        let tokens = LOCAL_TOKENS.parse().unwrap();
         let receiver = Receiver { tokens, queue: queue.clone(), inbox: inbox.clone(), environment: Environment::Test };
         let now = clock.clone();
         let processor = Processor {
@@ -141,102 +141,98 @@ impl Story {
             bus: bus.clone(),
             source: source.clone(),
             environment: Environment::Test,
-            token_accounts: token_accounts.into_iter().collect(),
+            token_accounts,
             clock: Box::new(move || now.now()) as NowFn,
         };
         Self { queue, inbox, ledger, bus, source, clock, power, receiver, processor }
     }
 
-    /// Xendit posts a body. What it is answered.
+    /// Posts a body with the right token, and returns the status.
     pub async fn post(&self, body: impl AsRef<[u8]>) -> u16 {
-        self.send(Posting::of(body)).await.status().as_u16()
+        self.send(WebhookRequest::of(body)).await.status().as_u16()
     }
 
-    /// Somebody sends a request.
-    pub async fn send(&self, posting: Posting) -> Response<String> {
-        self.request(posting.into_request()).await
+    /// Sends a webhook request.
+    pub async fn send(&self, request: WebhookRequest) -> Response<String> {
+        self.request(request.into_request()).await
     }
 
-    /// Somebody sends a request of any kind.
+    /// Sends any HTTP request.
     pub async fn request(&self, request: Request<Vec<u8>>) -> Response<String> {
-        // Lambda's request ids are random; these only have to differ.
+        // Lambda's request ids are random. Here it is enough that they differ.
         let id = format!("delivery-{}", self.clock.now().as_nanosecond());
-        self.clock.turn(SignedDuration::from_millis(1));
+        self.clock.advance(SignedDuration::from_millis(1));
         self.receiver.receive(request, Arrival { id, at: self.clock.now() }).await
     }
 
-    /// Runs the processor until no message is visible, ten messages at a time.
+    /// Invokes the processor with up to ten messages at a time, until no message is visible.
     pub async fn pump(&self) {
-        while let Some(delivery) = self.queue.receive(BATCH) {
-            self.invoke(&delivery).await;
+        while let Some(batch) = self.queue.receive(BATCH) {
+            self.invoke(&batch).await;
         }
     }
 
-    /// Runs a processor for each of two messages, both at the same time.
+    /// Processes two messages concurrently, in one invocation each.
     pub async fn pump_two_at_once(&self) {
         let (one, two) = (self.queue.receive(1).unwrap(), self.queue.receive(1).unwrap());
         tokio::join!(self.invoke(&one), self.invoke(&two));
     }
 
-    /// Runs the processor, and lets time pass for messages that come again, until the queue is empty.
+    /// Pumps, and advances the clock to each redelivery, until the queue is empty.
     pub async fn drain(&self) {
         for _ in 0..200 {
             self.pump().await;
-            match self.queue.next_at() {
-                Some(moment) => self.clock.turn_to(moment),
+            match self.queue.next_visible_at() {
+                Some(time) => self.clock.advance_to(time),
                 None => return,
             }
         }
         panic!("the queue does not drain");
     }
 
-    /// One invocation. Ends without an answer when the power is cut.
-    pub async fn invoke(&self, delivery: &Delivery) -> Option<String> {
+    /// Invokes the processor and applies its response. `None`: the power was cut.
+    pub async fn invoke(&self, batch: &ReceivedBatch) -> Option<String> {
         let deadline = self.clock.now().checked_add(SignedDuration::try_from(TIMEOUT).unwrap()).unwrap();
-        let answer = self.invoke_until(deadline, delivery).await;
-        self.queue.settle(delivery, answer.as_deref());
-        answer
+        let response = self.invoke_until(deadline, batch).await;
+        self.queue.apply_response(batch, response.as_deref());
+        response
     }
 
-    /// One invocation that has to end by a moment. The answer is not acted on.
-    pub async fn invoke_until(&self, deadline: Timestamp, delivery: &Delivery) -> Option<String> {
-        let batch: Batch = serde_json::from_str(&delivery.event).unwrap();
-        // Under a paused clock this waits for nothing: it ends what hangs, by dropping it where it hangs.
-        let answer = tokio::time::timeout(TIMEOUT, self.processor.process(batch, deadline)).await.ok()?;
-        answer.ok().map(|answer| serde_json::to_string(&answer).unwrap())
-    }
-
-    /// Lets time pass.
-    pub fn wait(&self, seconds: i64) {
-        self.clock.turn(SignedDuration::from_secs(seconds));
+    /// Invokes the processor with a deadline. Its response is returned and not applied.
+    pub async fn invoke_until(&self, deadline: Timestamp, batch: &ReceivedBatch) -> Option<String> {
+        let batch: Batch = serde_json::from_str(&batch.event).unwrap();
+        // With the clock paused, the timeout fires at once when the processor hangs, and drops it at that point.
+        let response = tokio::time::timeout(TIMEOUT, self.processor.process(batch, deadline)).await.ok()?;
+        response.ok().map(|response| serde_json::to_string(&response).unwrap())
     }
 
     /// The only item in the ledger.
     pub fn item(&self) -> Item {
         let mut items = self.ledger.items();
-        assert_eq!(items.len(), 1, "there is one subject in this story");
+        assert_eq!(items.len(), 1, "this story is about one subject");
         items.remove(0)
     }
 
-    /// Every domain event that was published, each time it was.
+    /// All publications of domain events, in order.
     pub fn published(&self) -> Vec<Published> {
         self.bus.published().into_iter().map(Published::from).collect()
     }
 
-    /// The types of what was published, in order.
-    pub fn told(&self) -> Vec<String> {
+    /// The types of all published events, in order.
+    pub fn event_types(&self) -> Vec<String> {
         self.published().into_iter().map(|event| event.detail_type).collect()
     }
 
-    /// The only domain event that was published.
+    /// The only published event.
     pub fn only_event(&self) -> Published {
         let mut published = self.published();
-        assert_eq!(published.len(), 1, "{:?}", self.told());
+        assert_eq!(published.len(), 1, "{:?}", self.event_types());
         published.remove(0)
     }
 
-    /// The reasons of the parked messages, in order.
-    pub fn parked(&self) -> Vec<String> {
-        self.queue.dead().into_iter().map(|parked| parked.reason.unwrap_or_else(|| "none".to_owned())).collect()
+    /// The reasons in the dead-letter queue, in order.
+    pub fn parked_reasons(&self) -> Vec<String> {
+        let letters = self.queue.dead_letters().into_iter();
+        letters.map(|letter| letter.reason.unwrap_or_else(|| "none".to_owned())).collect()
     }
 }

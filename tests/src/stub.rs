@@ -1,4 +1,4 @@
-//! Stub: a server that answers as it is told, or stands between a function and AWS.
+//! Stub: a server with scripted replies, or a proxy between a function and AWS.
 
 use std::sync::{
     Arc,
@@ -14,46 +14,46 @@ use tokio::{
 /// What a stub does with a connection.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// It reads the request and never answers.
+    /// Reads the request and never answers.
     Never,
-    /// It reads the request and resets the connection.
+    /// Reads the request and resets the connection.
     Reset,
-    /// It answers with a status and a body.
+    /// Answers with a status and a body.
     With(u16, String),
-    /// It answers with a status and a body, and closes the connection.
+    /// Answers with a status and a body, and closes the connection.
     Once(u16, String),
-    /// It answers, and resets the connection when the next request comes over it.
+    /// Answers with a 200 and a body, and resets the connection on the next request.
     ThenReset(String),
-    /// It lets the server at this endpoint answer.
+    /// Forwards the request to this endpoint, and its answer back.
     Through(String),
-    /// The server at this endpoint does what it is asked, and its answer is lost.
+    /// Forwards the request to this endpoint, and drops its answer.
     Lost(String),
 }
 
-/// How a stub chooses.
+/// How a stub chooses a reply.
 #[derive(Clone)]
 enum Choice {
-    /// One reply for each connection, in this order, and further ones the last again.
+    /// One reply for each connection, in order. The last one repeats.
     InOrder(Arc<[Reply]>),
-    /// One for SQS and one for S3.
+    /// One reply for SQS and one for S3.
     ByService { queue: Reply, inbox: Reply },
 }
 
-/// A server that answers as it is told.
+/// A server with scripted replies.
 pub struct Stub {
-    /// Where it listens.
+    /// Its URL.
     pub endpoint: String,
     connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
 impl Stub {
-    /// Starts a server: each connection gets the next reply, and further ones the last again.
+    /// Starts a server with one reply for each connection, in order. The last one repeats.
     pub async fn start(replies: Vec<Reply>) -> Self {
         Self::choosing(Choice::InOrder(replies.into())).await
     }
 
-    /// Starts a server that stands for both stores of the receiver, which has one endpoint for all of AWS.
+    /// Starts a server that replies as SQS and as S3. A function has one endpoint for all of AWS.
     pub async fn in_front_of(queue: Reply, inbox: Reply) -> Self {
         Self::choosing(Choice::ByService { queue, inbox }).await
     }
@@ -73,7 +73,7 @@ impl Stub {
         Self { endpoint, connections, task }
     }
 
-    /// How many connections there have been.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -89,7 +89,7 @@ impl Choice {
     fn reply(&self, connection: usize, request: &Message) -> &Reply {
         match self {
             Self::InOrder(replies) => &replies[connection.min(replies.len() - 1)],
-            // S3's requests are the only ones with a path.
+            // Only S3's requests have a path.
             Self::ByService { queue, .. } if request.path() == "/" => queue,
             Self::ByService { inbox, .. } => inbox,
         }
@@ -109,32 +109,32 @@ async fn serve(mut stream: TcpStream, choice: Choice, connection: usize) {
                 return reset(stream);
             }
             Reply::Through(endpoint) => {
-                let Some(answer) = ask(endpoint, &request).await else { return reset(stream) };
+                let Some(answer) = forward(endpoint, &request).await else { return reset(stream) };
                 let _ = stream.write_all(&answer.bytes).await;
             }
             Reply::Lost(endpoint) => {
-                ask(endpoint, &request).await;
+                forward(endpoint, &request).await;
                 return reset(stream);
             }
         }
     }
 }
 
-/// Sends a request to another server. `None`: it did not answer.
-async fn ask(endpoint: &str, request: &Message) -> Option<Message> {
+/// Forwards a request to another server. `None`: it did not answer.
+async fn forward(endpoint: &str, request: &Message) -> Option<Message> {
     let mut server = TcpStream::connect(endpoint.strip_prefix("http://").unwrap()).await.ok()?;
     server.write_all(&request.bytes).await.ok()?;
     Message::read(&mut server).await
 }
 
-/// A request or an answer, as it came.
+/// The bytes of an HTTP request or answer.
 pub(crate) struct Message {
     bytes: Vec<u8>,
     body: usize,
 }
 
 impl Message {
-    /// Reads one. `None`: the connection has ended.
+    /// Reads a message. `None`: the connection was closed.
     pub(crate) async fn read(stream: &mut TcpStream) -> Option<Self> {
         const END: &[u8] = b"\r\n\r\n";
         let mut bytes = Vec::new();
@@ -169,7 +169,7 @@ impl Message {
     }
 }
 
-/// Answers a request.
+/// Writes an HTTP answer.
 pub(crate) async fn answer(stream: &mut TcpStream, status: u16, body: &str) {
     let head = format!(
         "HTTP/1.1 {status} Status\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
@@ -178,7 +178,7 @@ pub(crate) async fn answer(stream: &mut TcpStream, status: u16, body: &str) {
     let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
 }
 
-/// Closes a connection so that the other side gets a reset and not an end.
+/// Closes a connection with a TCP reset.
 fn reset(stream: TcpStream) {
     let _ = stream.set_zero_linger();
     drop(stream);

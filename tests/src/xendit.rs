@@ -1,7 +1,8 @@
-//! Xendit: what its webhooks say, how often, and what must be known once they arrived. Written down a second time, without
-//! the code under test: the order of the phases here is this file's own.
+//! Xendit: generates webhooks, and says what the ledger must hold once they have arrived. It shares no code with what it
+//! tests: the order of the phases is written down here a second time.
 //!
-//! Like the real one it leaves things out: the account, the currency, the reference, an amount that it stated before.
+//! Like the real Xendit, it omits fields at times: the account, the currency, the reference, an amount that it stated
+//! before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,32 +11,33 @@ use jiff::{SignedDuration, Timestamp};
 use ledger::{state::State, stated::Stated};
 use shared::money::Money;
 
-/// What a subject is.
+/// The kind of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// `pending`, `expired`, `paid`, `settled`: the later one wins, whenever it arrives.
+    /// `pending`, `expired`, `paid`, `settled`: the later phase wins, whatever the order of arrival.
     Invoice,
     /// Captures that add up.
     Payment,
     /// `failed`, `succeeded`, `reversed`.
     Payout,
-    /// Goes back and forth: what happened last wins.
+    /// Goes back and forth: the phase with the latest time wins.
     Plan,
-    /// An event that is not known.
+    /// An unknown event.
     Unknown,
     /// Not JSON.
     Unreadable,
 }
 
-/// What one webhook says.
+/// The content of one webhook.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent properties of a body")]
 pub(crate) struct Fact {
-    /// Which subject it is about.
+    /// The subject, as an index.
     pub(crate) subject: usize,
-    /// The subject's key in the ledger, where it can be said beforehand.
+    /// The subject's key in the ledger. `None`: it depends on the body.
     pub(crate) key: Option<String>,
     kind: Kind,
-    /// Of two facts about one subject the greater is what counts.
+    /// Of two facts about one subject, the greater one decides the stage.
     order: i64,
     stage: &'static str,
     paid: Option<u32>,
@@ -43,15 +45,15 @@ pub(crate) struct Fact {
     id: String,
     happened_at: Timestamp,
     large: bool,
-    /// How the account is written: its key and value, or nothing.
+    /// The account as JSON. Empty: the key is missing.
     account: &'static str,
     names_currency: bool,
     names_reference: bool,
-    /// The bus refuses an event with this body, now and for ever.
+    /// Whether the bus permanently refuses events with this body.
     refused: bool,
 }
 
-/// What must be known about a subject.
+/// The expected state of a subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Truth {
     order: i64,
@@ -60,26 +62,26 @@ pub(crate) struct Truth {
     captures: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// A body that one message cannot hold. Far below SQS's limit, because seeds are many.
+/// The size from which a body does not fit into a message. Far below SQS's limit, which keeps simulations fast.
 pub(crate) const TOO_LARGE: usize = 2_000;
 
-/// What is in a body that the bus refuses.
+/// A text in every body that the bus refuses.
 pub(crate) const REFUSED_BY_THE_BUS: &str = "the bus refuses this";
 
-/// Draws everything that Xendit will have to say. All of it has happened by the start.
-pub(crate) fn facts(dice: &mut Rng, subjects: usize, start: Timestamp) -> Vec<Fact> {
+/// Draws all facts of a run. All of them happened before the start.
+pub(crate) fn facts(rng: &mut Rng, subjects: usize, start: Timestamp) -> Vec<Fact> {
     let mut facts = Vec::new();
     for subject in 0..subjects {
         let kinds =
             [Kind::Invoice, Kind::Invoice, Kind::Payment, Kind::Payout, Kind::Plan, Kind::Unknown, Kind::Unreadable];
-        let kind = *dice.choice(&kinds).unwrap();
-        let nature = match (kind, dice.u32(..12)) {
+        let kind = *rng.choice(&kinds).unwrap();
+        let id_prefix = match (kind, rng.u32(..12)) {
             (Kind::Invoice, 0) => "poison",
             (Kind::Invoice, 1) => "killer",
             _ => "id",
         };
-        let id = format!("{nature}-{subject}");
-        let (large, refused) = (dice.u32(..8) == 0, dice.u32(..8) == 0);
+        let id = format!("{id_prefix}-{subject}");
+        let (large, refused) = (rng.u32(..8) == 0, rng.u32(..8) == 0);
         let stages: &[&'static str] = match kind {
             Kind::Invoice => &["pending", "expired", "paid", "settled"],
             Kind::Payment => &["succeeded"; 4],
@@ -91,26 +93,26 @@ pub(crate) fn facts(dice: &mut Rng, subjects: usize, start: Timestamp) -> Vec<Fa
         for (rank, &stage) in stages.iter().enumerate() {
             let happened_at = start + SignedDuration::from_mins(10 * i64::try_from(rank).unwrap() - 60);
             if kind == Kind::Payment {
-                captures.insert(format!("cap-{rank}"), dice.u32(1..100));
-                if dice.u32(..10) == 0 {
-                    captures.insert("cap-0".to_owned(), dice.u32(1..100));
+                captures.insert(format!("cap-{rank}"), rng.u32(1..100));
+                if rng.u32(..10) == 0 {
+                    captures.insert("cap-0".to_owned(), rng.u32(1..100));
                 }
             }
             let states_amount = match (kind, stage) {
                 (Kind::Invoice, "paid") => true,
-                // Xendit's settled invoices need not say again what was paid.
-                (Kind::Invoice, "settled") => dice.bool(),
+                // Xendit's settled invoices may omit the paid amount.
+                (Kind::Invoice, "settled") => rng.bool(),
                 _ => false,
             };
-            // Now and then one fact has two amounts.
-            for amount in [1000, 1001].into_iter().take(1 + usize::from(states_amount && dice.u32(..10) == 0)) {
+            // Some facts come with two conflicting amounts.
+            for amount in [1000, 1001].into_iter().take(1 + usize::from(states_amount && rng.u32(..10) == 0)) {
                 facts.push(Fact {
                     subject,
                     key: kind.key(&id),
                     kind,
                     order: match kind {
                         Kind::Plan => happened_at.as_second(),
-                        // Captures of one payment are all in one stage.
+                        // All captures of a payment are in the same stage.
                         Kind::Payment => 0,
                         _ => i64::try_from(rank).unwrap(),
                     },
@@ -124,54 +126,59 @@ pub(crate) fn facts(dice: &mut Rng, subjects: usize, start: Timestamp) -> Vec<Fa
                     id: id.clone(),
                     happened_at,
                     large,
-                    account: dice.choice(&[r#""acc-1""#, r#""acc-1""#, "null", r#""null""#, ""]).unwrap(),
-                    names_currency: dice.u32(..4) > 0,
-                    names_reference: dice.u32(..4) > 0,
+                    account: rng.choice(&[r#""acc-1""#, r#""acc-1""#, "null", r#""null""#, ""]).unwrap(),
+                    names_currency: rng.u32(..4) > 0,
+                    names_reference: rng.u32(..4) > 0,
                     refused,
                 });
             }
-            if kind == Kind::Payment && dice.bool() {
+            if kind == Kind::Payment && rng.bool() {
                 break;
             }
         }
     }
-    // A story may begin anywhere, and some parts of it are never sent.
-    facts.retain(|_| dice.u32(..5) > 0);
+    // A lifecycle may start anywhere, and some webhooks are never sent.
+    facts.retain(|_| rng.u32(..5) > 0);
     facts
 }
 
 impl Kind {
-    fn key(self, id: &str) -> Option<String> {
-        let kind = match self {
+    fn name(self) -> &'static str {
+        match self {
             Self::Invoice => "invoice",
             Self::Payment => "payment",
             Self::Payout => "payout",
             Self::Plan => "recurring_plan",
-            // The id is a digest of the body: the judge learns it.
-            Self::Unknown | Self::Unreadable => return None,
-        };
-        Some(format!("test#{kind}#{id}"))
+            Self::Unknown | Self::Unreadable => "unknown",
+        }
+    }
+
+    fn key(self, id: &str) -> Option<String> {
+        // An unknown subject has a digest of its body as id.
+        let has_own_id = !matches!(self, Self::Unknown | Self::Unreadable);
+        has_own_id.then(|| format!("test#{}#{id}", self.name()))
     }
 }
 
 impl Fact {
-    /// The body, as it is sent at a moment. The newer products set `created` anew for each attempt.
+    /// The body as sent at a time. The newer products update `created` with each attempt.
     pub(crate) fn body(&self, sent_at: Timestamp) -> String {
         let Self { id, happened_at, .. } = self;
         let filler = if self.large { "x".repeat(TOO_LARGE) } else { String::new() };
-        let said = if self.refused { REFUSED_BY_THE_BUS } else { "" };
+        let refused = if self.refused { REFUSED_BY_THE_BUS } else { "" };
         let status = self.stage.to_uppercase();
         let account = |key: &str| match self.account {
             "" => String::new(),
             value => format!(r#""{key}":{value},"#),
         };
-        let currency = |code: &str| self.names_currency.then(|| format!(r#""currency":"{code}","#)).unwrap_or_default();
+        let currency =
+            |code: &str| if self.names_currency { format!(r#""currency":"{code}","#) } else { String::new() };
         let reference =
-            |key: &str| self.names_reference.then(|| format!(r#""{key}":"order-{id}","#)).unwrap_or_default();
+            |key: &str| if self.names_reference { format!(r#""{key}":"order-{id}","#) } else { String::new() };
         let envelope = |event: &str, data: &str| {
             format!(
                 r#"{{"event":"{event}",{}"created":"{sent_at}","data":{{{}{data},"updated":"{happened_at}",
-                    "description":"{said}{filler}"}}}}"#,
+                    "description":"{refused}{filler}"}}}}"#,
                 account("business_id"),
                 reference("reference_id"),
             )
@@ -179,11 +186,11 @@ impl Fact {
         match self.kind {
             Kind::Invoice => {
                 let paid = self.paid.map(|amount| format!(r#""paid_amount":{amount},"#)).unwrap_or_default();
-                // Nothing but these keys says that a body is an invoice.
+                // An invoice is recognised by these keys.
                 format!(
                     r#"{{"id":"{id}","user_id":"acc-1","external_id":"order-{id}","merchant_name":"M","status":"{status}",
                         "amount":1000,{paid}{}"payment_channel":"BCA","updated":"{happened_at}",
-                        "description":"{said}{filler}"}}"#,
+                        "description":"{refused}{filler}"}}"#,
                     currency("IDR"),
                 )
             }
@@ -213,18 +220,11 @@ impl Fact {
         }
     }
 
-    /// What is known when only this arrived.
+    /// The expected state after this fact only.
     fn alone(&self) -> Truth {
-        let kind = match self.kind {
-            Kind::Invoice => "invoice",
-            Kind::Payment => "payment",
-            Kind::Payout => "payout",
-            Kind::Plan => "recurring_plan",
-            Kind::Unknown | Kind::Unreadable => "unknown",
-        };
         Truth {
             order: self.order,
-            stage: format!("{kind}.{}", self.stage),
+            stage: format!("{}.{}", self.kind.name(), self.stage),
             paid: self.paid.iter().map(|amount| format!("IDR {amount}")).collect(),
             captures: self
                 .captures
@@ -234,7 +234,7 @@ impl Fact {
         }
     }
 
-    /// How far a state of this fact's subject is.
+    /// The order of a state of this fact's subject.
     fn order_of(&self, state: &State) -> i64 {
         let ranks: &[&str] = match self.kind {
             Kind::Invoice => &["pending", "expired", "paid", "settled"],
@@ -245,7 +245,7 @@ impl Fact {
         ranks.iter().position(|phase| *phase == state.stage.phase()).map_or(0, |rank| i64::try_from(rank).unwrap())
     }
 
-    /// A state of this fact's subject, in the words of this file.
+    /// Translates a state of this fact's subject.
     pub(crate) fn read(&self, state: &State) -> Truth {
         let amounts = |stated: &Stated<Money>| stated.answers().map(ToString::to_string).collect();
         let paid = amounts(&state.paid);
@@ -257,12 +257,12 @@ impl Fact {
         }
     }
 
-    /// Whether there is nothing in it that a ledger could keep.
+    /// Whether the body is unreadable, so that its message has to be parked.
     pub(crate) fn is_unreadable(&self) -> bool {
         self.kind == Kind::Unreadable
     }
 
-    /// The event that says that this fact's money is here.
+    /// The event to expect when this fact's money has arrived.
     pub(crate) fn money_event(&self) -> Option<&'static str> {
         match (self.kind, self.stage) {
             (Kind::Invoice, "paid" | "settled") => Some("invoice.paid"),
@@ -272,21 +272,21 @@ impl Fact {
         }
     }
 
-    /// Whether the code trips over this subject as long as it has its bug.
-    pub(crate) fn nature(key: &str) -> Option<&'static str> {
-        ["poison", "killer"].into_iter().find(|nature| key.contains(nature))
+    /// The simulated bug that a subject triggers: `poison` panics, `killer` kills the process.
+    pub(crate) fn bug(key: &str) -> Option<&'static str> {
+        ["poison", "killer"].into_iter().find(|bug| key.contains(bug))
     }
 }
 
 impl Truth {
-    /// What is known when several facts about one subject arrived, in whatever order.
+    /// The expected state of a subject after these facts, in any order.
     pub(crate) fn of<'a>(facts: impl Iterator<Item = &'a Fact> + Clone) -> Self {
         let mut truth = Self { order: i64::MIN, ..Self::default() };
         for alone in facts.map(Fact::alone) {
             if alone.order > truth.order {
                 (truth.order, truth.stage) = (alone.order, alone.stage);
             }
-            // What was stated once is not taken back by a later fact that does not state it.
+            // A later fact without an amount does not erase one that was stated.
             truth.paid.extend(alone.paid);
             for (id, amounts) in alone.captures {
                 truth.captures.entry(id).or_default().extend(amounts);
@@ -295,15 +295,15 @@ impl Truth {
         truth
     }
 
-    /// Whether this knows what a fact says, or something newer.
+    /// Whether this state includes a fact, or a newer one.
     pub(crate) fn covers(&self, fact: &Fact) -> bool {
         let alone = fact.alone();
         let newer = self.order > alone.order;
         (newer || (self.order == alone.order && self.stage == alone.stage)) && self.holds_amounts_of(&alone)
     }
 
-    /// Whether this is at least as far as an earlier state, which is all that a state may become.
-    pub(crate) fn is_no_step_back_from(&self, earlier: &Self) -> bool {
+    /// Whether nothing of an earlier state was lost.
+    pub(crate) fn extends(&self, earlier: &Self) -> bool {
         self.order >= earlier.order && self.holds_amounts_of(earlier)
     }
 
@@ -314,12 +314,12 @@ impl Truth {
         self.paid.is_superset(&other.paid) && other.captures.iter().all(holds)
     }
 
-    /// Whether amounts contradict each other.
+    /// Whether amounts conflict.
     pub(crate) fn is_conflicting(&self) -> bool {
         self.paid.len() > 1 || self.captures.values().any(|amounts| amounts.len() > 1)
     }
 
-    /// Kind and phase.
+    /// The kind and phase.
     pub(crate) fn stage(&self) -> &str {
         &self.stage
     }

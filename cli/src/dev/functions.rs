@@ -1,4 +1,5 @@
-//! Functions: builds the two Lambda functions, runs them on an emulated Lambda runtime, and invokes them.
+//! Functions: builds the receiver and the processor, runs them with an emulated Lambda runtime API, and invokes them for the
+//! gateway and the poller.
 
 use std::{collections::HashMap, path::PathBuf, process::Stdio, time::Duration};
 
@@ -20,13 +21,13 @@ use super::{
 };
 use crate::project::Project;
 
-/// The callback token of the local stack. It is accepted on this machine only.
+/// The callback token of the local stack. No deployed stack accepts it.
 pub(super) const TOKEN: &str = "xendit-hooks-local-token-0123456789";
 
-/// Longer than the timeout of either function.
-const INVOCATION_LIMIT: Duration = Duration::from_secs(40);
+/// Longer than the timeout of either function in template.yaml.
+const INVOCATION_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// Lambda's responses are smaller.
+/// Larger than the largest response that Lambda allows, which is 6 MB.
 const MAX_RESPONSE_BYTES: u64 = 10 * 1024 * 1024;
 
 /// One of the two functions.
@@ -39,7 +40,7 @@ pub(super) enum Function {
 impl Function {
     const ALL: [Self; 2] = [Self::Receiver, Self::Processor];
 
-    /// The name of its binary.
+    /// The name of the function's binary.
     const fn name(self) -> &'static str {
         match self {
             Self::Receiver => "receiver",
@@ -47,7 +48,7 @@ impl Function {
         }
     }
 
-    /// The variables that template.yaml gives it, with their local values.
+    /// The environment variables that template.yaml sets, with the values of the local stack.
     fn variables(self, aws: &LocalAws) -> Vec<(Variable, String)> {
         let names = &aws.names;
         let mut variables = vec![
@@ -75,7 +76,8 @@ pub(super) struct Functions {
     endpoint: String,
 }
 
-/// Builds the functions as they are deployed, except for the Cargo profile. Returns the path of each binary by its name.
+/// Builds the two functions, which are the workspace's default members, with the dev profile. Returns the path of each
+/// binary by its name.
 pub(super) async fn build(project: &Project) -> Result<HashMap<String, PathBuf>> {
     #[derive(Deserialize)]
     struct Artifact {
@@ -85,7 +87,8 @@ pub(super) async fn build(project: &Project) -> Result<HashMap<String, PathBuf>>
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--locked", "--message-format=json-render-diagnostics"]).current_dir(project.root());
     let output = cargo.stdin(Stdio::null()).output().await.context("cannot run cargo; install Rust and try again")?;
-    ensure!(output.status.success(), "the functions do not build:\n{}", String::from_utf8_lossy(&output.stderr).trim());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the functions do not compile:\n{}", errors.trim());
     let artifacts = output.stdout.split(|byte| *byte == b'\n');
     Ok(artifacts
         .filter_map(|line| serde_json::from_slice::<Artifact>(line).ok()?.executable)
@@ -94,7 +97,7 @@ pub(super) async fn build(project: &Project) -> Result<HashMap<String, PathBuf>>
 }
 
 impl Functions {
-    /// Starts the Lambda runtime API and the functions.
+    /// Starts the emulated Lambda runtime API and the functions.
     pub(super) async fn start(
         project: &Project,
         children: &mut Children,
@@ -108,7 +111,7 @@ impl Functions {
         children.wait_for(port, "runtime-api").await?;
         for function in Function::ALL {
             let name = function.name();
-            let binary = binaries.get(name).with_context(|| format!("cargo did not build `{name}`"))?;
+            let binary = binaries.get(name).with_context(|| format!("cargo built no binary `{name}`"))?;
             let mut command = Command::new(binary);
             command
                 .env_clear()
@@ -125,11 +128,12 @@ impl Functions {
         Ok(Self { endpoint: format!("http://127.0.0.1:{port}") })
     }
 
-    /// Invokes a function with an event and returns its response. A function error is an error.
+    /// Invokes a function with an event and returns its response. An error means that the function failed, or that the
+    /// runtime API did not answer.
     pub(super) async fn invoke(&self, function: Function, event: String) -> Result<Vec<u8>> {
         let url = format!("{}/2015-03-31/functions/{}/invocations", self.endpoint, function.name());
         tokio::task::spawn_blocking(move || {
-            let config = ureq::Agent::config_builder().timeout_global(Some(INVOCATION_LIMIT)).build();
+            let config = ureq::Agent::config_builder().timeout_global(Some(INVOCATION_TIMEOUT)).build();
             let mut response = ureq::Agent::new_with_config(config).post(&url).send(event)?;
             if response.headers().contains_key("x-amz-function-error") {
                 bail!("the function failed");

@@ -1,4 +1,5 @@
-//! Gateway: plays API Gateway's HTTP API in front of the receiver, with the two routes of template.yaml.
+//! Gateway: replaces API Gateway's HTTP API, in front of the receiver, with the two routes of template.yaml. Also sends the
+//! bundled webhooks to it.
 
 use std::{
     collections::BTreeMap,
@@ -23,20 +24,21 @@ use tokio::{net::TcpListener, sync::mpsc::UnboundedSender, task::JoinHandle};
 
 use super::functions::{Function, Functions};
 
-/// The port that is tried first, so that the URL stays the same from run to run.
-const USUAL_PORT: u16 = 8787;
+/// The port that is tried first, so that the URL is usually the same in each run.
+const DEFAULT_PORT: u16 = 8787;
 
-/// The largest payload that an HTTP API accepts.
+/// The largest request body that an HTTP API accepts.
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
-/// Content types whose bodies API Gateway passes on as text. It encodes all others as base64, also where there is none.
-const TEXTUAL: [&str; 4] = ["text/", "application/json", "application/xml", "application/javascript"];
+/// Content types whose bodies API Gateway forwards as text. It encodes all other bodies as base64, and also those without a
+/// content type.
+const TEXT_TYPES: [&str; 4] = ["text/", "application/json", "application/xml", "application/javascript"];
 
-/// Headers that API Gateway does not pass on: they are about one connection, or it moves them elsewhere.
-const DROPPED: [HeaderName; 5] =
+/// Headers that API Gateway does not forward: cookies have a field of their own, and the others belong to one connection.
+const NOT_FORWARDED: [HeaderName; 5] =
     [header::CONNECTION, header::COOKIE, header::TE, header::TRANSFER_ENCODING, header::UPGRADE];
 
-/// Names the bundled webhook of a request, for the report. The functions do not see it.
+/// The header with the name of a bundled webhook, for the report. It is not forwarded to the receiver.
 const SAMPLE_HEADER: &str = "x-bundled-webhook";
 
 pub(super) struct Gateway {
@@ -44,43 +46,46 @@ pub(super) struct Gateway {
     server: JoinHandle<()>,
 }
 
-/// A request that was answered.
+/// A request to one of the two routes, after it was answered.
 #[derive(Debug)]
-pub(super) struct Arrival {
+pub(super) struct AnsweredRequest {
+    /// The name of the bundled webhook. `None`: another client sent the request.
     pub(super) sample: Option<String>,
     pub(super) path: String,
     pub(super) status: u16,
-    /// The delivery's id, if the receiver acknowledged the webhook.
+    /// The delivery id, if the receiver acknowledged the webhook.
     pub(super) delivery: Option<String>,
     pub(super) body: Vec<u8>,
 }
 
+/// What every request needs.
 #[derive(Clone)]
-struct Shared {
+struct Context {
     functions: Functions,
-    arrived: UnboundedSender<Arrival>,
+    answered: UnboundedSender<AnsweredRequest>,
 }
 
 impl Gateway {
+    /// Starts the server. `answered` receives each request to a route once the receiver has answered it.
     pub(super) async fn open(
         port: Option<u16>,
         functions: Functions,
-        arrived: UnboundedSender<Arrival>,
+        answered: UnboundedSender<AnsweredRequest>,
     ) -> Result<Self> {
         let listener = match port {
-            Some(port) => {
-                TcpListener::bind(("127.0.0.1", port)).await.with_context(|| format!("port {port} is in use"))?
-            }
-            None => match TcpListener::bind(("127.0.0.1", USUAL_PORT)).await {
+            Some(port) => TcpListener::bind(("127.0.0.1", port))
+                .await
+                .with_context(|| format!("cannot listen on port {port}; choose another one with --port"))?,
+            None => match TcpListener::bind(("127.0.0.1", DEFAULT_PORT)).await {
                 Ok(listener) => listener,
-                Err(_) => TcpListener::bind("127.0.0.1:0").await.context("there is no free port")?,
+                Err(_) => TcpListener::bind("127.0.0.1:0").await.context("cannot find a free port")?,
             },
         };
         let url = format!("http://{}", listener.local_addr()?);
         let router = Router::new()
-            .fallback(answer)
+            .fallback(handle)
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-            .with_state(Shared { functions, arrived });
+            .with_state(Context { functions, answered });
         let server = tokio::spawn(async move {
             // Runs until it is aborted.
             let _ = axum::serve(listener, router).await;
@@ -95,8 +100,9 @@ impl Drop for Gateway {
     }
 }
 
-async fn answer(
-    State(shared): State<Shared>,
+/// Invokes the receiver with a request, and returns its response.
+async fn handle(
+    State(context): State<Context>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -104,20 +110,20 @@ async fn answer(
 ) -> Response<Body> {
     let path = percent_decode_str(uri.path()).decode_utf8_lossy().into_owned();
     let Some(route) = Route::of(&path).filter(|_| method == Method::POST) else {
-        return message(StatusCode::NOT_FOUND, "Not Found");
+        return gateway_response(StatusCode::NOT_FOUND, "Not Found");
     };
     let event = event(&route, &path, uri.query(), &headers, &body).to_string();
-    let (response, delivery) = match shared.functions.invoke(Function::Receiver, event).await {
-        Ok(answer) => translate(&answer),
-        Err(_) => (message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"), None),
+    let (response, delivery) = match context.functions.invoke(Function::Receiver, event).await {
+        Ok(output) => to_http(&output),
+        Err(_) => (gateway_response(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"), None),
     };
     let sample = headers.get(SAMPLE_HEADER).and_then(|name| name.to_str().ok()).map(str::to_owned);
     let status = response.status().as_u16();
-    let _ = shared.arrived.send(Arrival { sample, path, status, delivery, body: body.to_vec() });
+    let _ = context.answered.send(AnsweredRequest { sample, path, status, delivery, body: body.to_vec() });
     response
 }
 
-/// A route of template.yaml.
+/// One of the two routes in template.yaml.
 #[derive(Debug, PartialEq, Eq)]
 struct Route<'a> {
     key: &'static str,
@@ -125,7 +131,7 @@ struct Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    /// The route of a decoded path.
+    /// The route for a decoded path.
     fn of(path: &'a str) -> Option<Self> {
         match path.strip_prefix("/webhook")? {
             "" => Some(Self { key: "POST /webhook", topic: None }),
@@ -139,20 +145,20 @@ impl<'a> Route<'a> {
 
 /// The event that an HTTP API passes to a function, in payload format 2.0.
 ///
-/// The path is decoded, and the query string is not. Header names are in lower case. Repeated headers and repeated query
-/// parameters are joined by commas. Fields without a value are left out.
+/// The path is decoded; the query string is not. Header names are in lower case. The values of repeated headers and of
+/// repeated query parameters are joined by commas. Fields without a value are omitted.
 fn event(route: &Route<'_>, path: &str, query: Option<&str>, headers: &HeaderMap, body: &[u8]) -> Value {
-    let one = |name: HeaderName| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let content_type = one(header::CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
-    let is_textual = TEXTUAL.iter().any(|kind| content_type.starts_with(kind));
-    let text = std::str::from_utf8(body).ok().filter(|_| is_textual);
+    let header_text = |name: HeaderName| headers.get(name).map(text);
+    let content_type = header_text(header::CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
+    let is_text = TEXT_TYPES.iter().any(|prefix| content_type.starts_with(prefix));
+    let text_body = std::str::from_utf8(body).ok().filter(|_| is_text);
     let now = Timestamp::now();
     let mut event = json!({
         "version": "2.0",
         "routeKey": route.key,
         "rawPath": path,
         "rawQueryString": query.unwrap_or_default(),
-        "headers": passed_on(headers, body.len()),
+        "headers": forwarded_headers(headers, body.len()),
         "requestContext": {
             "accountId": "123456789012",
             "apiId": "local",
@@ -163,7 +169,7 @@ fn event(route: &Route<'_>, path: &str, query: Option<&str>, headers: &HeaderMap
                 "path": path,
                 "protocol": "HTTP/1.1",
                 "sourceIp": "127.0.0.1",
-                "userAgent": one(header::USER_AGENT).unwrap_or_default(),
+                "userAgent": header_text(header::USER_AGENT).unwrap_or_default(),
             },
             "requestId": uuid::Uuid::new_v4().to_string(),
             "routeKey": route.key,
@@ -171,46 +177,53 @@ fn event(route: &Route<'_>, path: &str, query: Option<&str>, headers: &HeaderMap
             "time": now.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
             "timeEpoch": now.as_millisecond(),
         },
-        "isBase64Encoded": text.is_none() && !body.is_empty(),
+        "isBase64Encoded": text_body.is_none() && !body.is_empty(),
     });
     let mut insert = |key: &str, value: Value| {
         if let Value::Object(fields) = &mut event {
             fields.insert(key.to_owned(), value);
         }
     };
-    if let Some(cookies) = one(header::COOKIE) {
+    if let Some(cookies) = header_text(header::COOKIE) {
         insert("cookies", cookies.split("; ").collect());
     }
     if let Some(query) = query.filter(|query| !query.is_empty()) {
         let parameters = form_urlencoded::parse(query.as_bytes());
-        insert("queryStringParameters", json!(joined(parameters.map(|(k, v)| (k.into_owned(), v.into_owned())))));
+        let parameters = parameters.map(|(name, value)| (name.into_owned(), value.into_owned()));
+        insert("queryStringParameters", json!(join_repeated(parameters)));
     }
     if let Some(topic) = route.topic {
         insert("pathParameters", json!({ "topic": topic }));
     }
     if !body.is_empty() {
-        insert("body", text.map_or_else(|| BASE64.encode(body), str::to_owned).into());
+        insert("body", text_body.map_or_else(|| BASE64.encode(body), str::to_owned).into());
     }
     event
 }
 
-/// The headers that a function gets: those of the request, and those that API Gateway adds.
-fn passed_on(headers: &HeaderMap, body_bytes: usize) -> BTreeMap<String, String> {
-    let is_passed_on = |name: &HeaderName| !DROPPED.contains(name) && name != SAMPLE_HEADER;
-    let sent = headers.iter().filter(|(name, _)| is_passed_on(name));
-    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let mut all = joined(sent.map(|(name, value)| (name.as_str().to_owned(), text(value))));
+/// The headers in the event: those of the request, and those that API Gateway adds.
+fn forwarded_headers(headers: &HeaderMap, body_bytes: usize) -> BTreeMap<String, String> {
+    let is_forwarded = |name: &HeaderName| !NOT_FORWARDED.contains(name) && name != SAMPLE_HEADER;
+    let sent = headers.iter().filter(|(name, _)| is_forwarded(name));
+    let mut all = join_repeated(sent.map(|(name, value)| (name.as_str().to_owned(), text(value))));
     all.insert("content-length".to_owned(), body_bytes.to_string());
     all.insert("x-amzn-trace-id".to_owned(), "Root=1-00000000-000000000000000000000000".to_owned());
     all.insert("x-forwarded-port".to_owned(), "443".to_owned());
     all.insert("x-forwarded-proto".to_owned(), "https".to_owned());
-    let forwarded = all.entry("x-forwarded-for".to_owned()).or_default();
-    *forwarded = [&*forwarded, "127.0.0.1"].into_iter().filter(|one| !one.is_empty()).collect::<Vec<_>>().join(", ");
+    let addresses = all.entry("x-forwarded-for".to_owned()).or_default();
+    if !addresses.is_empty() {
+        addresses.push_str(", ");
+    }
+    addresses.push_str("127.0.0.1");
     all
 }
 
-/// Joins the values of repeated names.
-fn joined(pairs: impl Iterator<Item = (String, String)>) -> BTreeMap<String, String> {
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+/// Joins the values of each name by commas.
+fn join_repeated(pairs: impl Iterator<Item = (String, String)>) -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in pairs {
         all.entry(name).and_modify(|values| *values = format!("{values},{value}")).or_insert(value);
@@ -218,11 +231,11 @@ fn joined(pairs: impl Iterator<Item = (String, String)>) -> BTreeMap<String, Str
     all
 }
 
-/// The function's answer as HTTP, and the delivery's id if it acknowledged the webhook.
-fn translate(answer: &[u8]) -> (Response<Body>, Option<String>) {
+/// The HTTP response for what the receiver returned, and the delivery id if it acknowledged the webhook.
+fn to_http(output: &[u8]) -> (Response<Body>, Option<String>) {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Answer {
+    struct Output {
         status_code: u16,
         #[serde(default)]
         headers: BTreeMap<String, String>,
@@ -234,26 +247,27 @@ fn translate(answer: &[u8]) -> (Response<Body>, Option<String>) {
         id: String,
     }
 
-    let internal = || message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
-    let Ok(Answer { status_code, headers, body }) = serde_json::from_slice(answer) else { return (internal(), None) };
+    let invalid = || (gateway_response(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"), None);
+    let Ok(Output { status_code, headers, body }) = serde_json::from_slice(output) else { return invalid() };
     let body = body.unwrap_or_default();
     let id = serde_json::from_str(&body).ok().map(|Acknowledged { id }| id);
     let response = Response::builder().status(status_code);
     let response = headers.iter().fold(response, |response, (name, value)| response.header(name, value));
-    let Ok(response) = response.body(Body::from(body)) else { return (internal(), None) };
+    let Ok(response) = response.body(Body::from(body)) else { return invalid() };
     let id = id.filter(|_| response.status().is_success());
     (response, id)
 }
 
-/// An answer that comes from API Gateway itself.
-fn message(status: StatusCode, text: &str) -> Response<Body> {
+/// A response that API Gateway makes itself.
+fn gateway_response(status: StatusCode, text: &str) -> Response<Body> {
     let mut response = Response::new(Body::from(json!({ "message": text }).to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-/// Sends the bundled webhooks one after the other, each to the URL of its product. The gateway sees the answers.
+/// Sends the bundled webhooks one after the other, each to the URL of its product. It ignores the responses, because the
+/// gateway reports them.
 pub(super) fn send_all(files: &[PathBuf], url: &str, token: &str) {
     let config = ureq::Agent::config_builder().http_status_as_error(false).build();
     let agent = ureq::Agent::new_with_config(config);
@@ -266,7 +280,7 @@ pub(super) fn send_all(files: &[PathBuf], url: &str, token: &str) {
     }
 }
 
-/// Where Xendit would send a body: to the topic of its product, or to the plain URL if the product is not known.
+/// The URL to which Xendit would send a body: with the topic of its product, or without one for an unknown webhook.
 fn url_for(body: &[u8], url: &str) -> String {
     let entry = Webhook::parse(body, None).ok().and_then(|webhook| webhook.entry());
     entry.map_or_else(|| url.to_owned(), |entry| format!("{url}/{}", entry.topic()))
@@ -296,10 +310,10 @@ mod tests {
     }
 
     #[test]
-    fn an_event_has_the_form_of_api_gateways() {
+    fn an_event_has_the_same_keys_as_one_from_api_gateway() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/api-token-right.json");
-        let theirs: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-        let sent: Vec<_> = theirs["headers"]
+        let recorded: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        let sent: Vec<_> = recorded["headers"]
             .as_object()
             .unwrap()
             .iter()
@@ -307,17 +321,17 @@ mod tests {
                 (!name.starts_with("x-amzn") && !name.starts_with("x-forwarded")).then_some((&**name, value.as_str()?))
             })
             .collect();
-        let ours = event_of(&sent, b"{}");
-        let mut expected = keys(&theirs);
+        let event = event_of(&sent, b"{}");
+        let mut expected = keys(&recorded);
         expected.insert("queryStringParameters");
-        assert_eq!(keys(&ours), expected);
+        assert_eq!(keys(&event), expected);
         for part in ["headers", "requestContext", "pathParameters"] {
-            assert_eq!(keys(&ours[part]), keys(&theirs[part]), "{part}");
+            assert_eq!(keys(&event[part]), keys(&recorded[part]), "{part}");
         }
-        assert_eq!(keys(&ours["requestContext"]["http"]), keys(&theirs["requestContext"]["http"]));
-        assert_eq!((&ours["routeKey"], &ours["rawPath"]), (&theirs["routeKey"], &theirs["rawPath"]));
-        assert_eq!(ours["rawQueryString"], "a=1&a=b%20c");
-        assert_eq!(ours["queryStringParameters"], json!({ "a": "1,b c" }));
+        assert_eq!(keys(&event["requestContext"]["http"]), keys(&recorded["requestContext"]["http"]));
+        assert_eq!((&event["routeKey"], &event["rawPath"]), (&recorded["routeKey"], &recorded["rawPath"]));
+        assert_eq!(event["rawQueryString"], "a=1&a=b%20c");
+        assert_eq!(event["queryStringParameters"], json!({ "a": "1,b c" }));
     }
 
     #[test]
@@ -344,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_joined_moved_or_dropped() {
+    fn headers_are_joined_moved_or_removed() {
         let event = event_of(
             &[
                 ("x-callback-token", "a"),
@@ -375,25 +389,25 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_keeps_its_status_headers_and_body() {
-        let answer = r#"{"statusCode":200,"headers":{"content-type":"application/json"},"body":"{\"id\":\"d-1\"}"}"#;
-        let (response, id) = translate(answer.as_bytes());
+    fn a_response_keeps_its_status_headers_and_body() {
+        let output = r#"{"statusCode":200,"headers":{"content-type":"application/json"},"body":"{\"id\":\"d-1\"}"}"#;
+        let (response, id) = to_http(output.as_bytes());
         assert_eq!((response.status().as_u16(), id.as_deref()), (200, Some("d-1")));
         assert_eq!(response.headers()["content-type"], "application/json");
-        assert_eq!(translate(br#"{"statusCode":401,"body":""}"#).0.status(), 401);
-        for wrong in ["", "null", r#"{"statusCode":1}"#, r#"{"statusCode":200,"headers":{"a b":"c"}}"#] {
-            let (response, id) = translate(wrong.as_bytes());
-            assert_eq!((response.status().as_u16(), id), (500, None), "{wrong}");
+        assert_eq!(to_http(br#"{"statusCode":401,"body":""}"#).0.status(), 401);
+        for invalid in ["", "null", r#"{"statusCode":1}"#, r#"{"statusCode":200,"headers":{"a b":"c"}}"#] {
+            let (response, id) = to_http(invalid.as_bytes());
+            assert_eq!((response.status().as_u16(), id), (500, None), "{invalid}");
         }
     }
 
     #[test]
-    fn a_body_is_sent_to_the_topic_of_its_product() {
-        let to = |body: &str| url_for(body.as_bytes(), "http://localhost/webhook");
-        let named = r#"{"event":"payment.succeeded","data":{"id":"py-1","status":"SUCCEEDED"}}"#;
-        assert_eq!(to(named), "http://localhost/webhook/payment_succeeded");
-        assert_eq!(to(r#"{"external_id":"e","user_id":"u","merchant_name":"m"}"#), "http://localhost/webhook/invoice");
-        assert_eq!(to(r#"{"event":"moon.landed"}"#), "http://localhost/webhook");
-        assert_eq!(to("no JSON"), "http://localhost/webhook");
+    fn a_bundled_webhook_is_sent_to_the_url_of_its_product() {
+        let url = |body: &str| url_for(body.as_bytes(), "http://localhost/webhook");
+        let payment = r#"{"event":"payment.succeeded","data":{"id":"py-1","status":"SUCCEEDED"}}"#;
+        assert_eq!(url(payment), "http://localhost/webhook/payment_succeeded");
+        assert_eq!(url(r#"{"external_id":"e","user_id":"u","merchant_name":"m"}"#), "http://localhost/webhook/invoice");
+        assert_eq!(url(r#"{"event":"moon.landed"}"#), "http://localhost/webhook");
+        assert_eq!(url("no JSON"), "http://localhost/webhook");
     }
 }

@@ -1,4 +1,5 @@
-//! The local AWS: moto's server with the resources of template.yaml, and the calls that the other parts make to it.
+//! Local AWS: starts moto's server, creates the resources of template.yaml in it, and reads the queues and the ledger for the
+//! poller and the report.
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,23 +16,24 @@ use tokio::{process::Command, sync::Mutex};
 use super::children::{Children, free_port};
 use crate::project::Project;
 
-/// The region nearest to most of Xendit's merchants. The emulator has all regions.
+/// The region in which the functions run. moto has every region; this one is near most of Xendit's merchants.
 pub(super) const REGION: &str = "ap-southeast-1";
 
 const ACCESS_KEY: &str = "local";
 
-/// The emulator accepts any credentials; the SDK requires some.
+/// moto accepts any credentials, and the SDK requires some.
 pub(super) const CREDENTIALS: [(&str, &str); 2] =
     [("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", ACCESS_KEY)];
 
-/// The most messages that one call returns.
-const RECEIVE_BATCH: i32 = 10;
+/// The most messages that SQS returns from one call.
+const MAX_MESSAGES: i32 = 10;
 
-/// The names of the resources that `stack.py` has created.
+/// The names of the resources that `stack.py` created.
 #[derive(Debug, Deserialize)]
 pub(super) struct Names {
     pub(super) queue_url: String,
     pub(super) dlq_url: String,
+    /// The queue with a copy of each published event.
     pub(super) published_url: String,
     pub(super) inbox: String,
     pub(super) table: String,
@@ -44,17 +46,18 @@ pub(super) struct LocalAws {
     pub(super) names: Arc<Names>,
     sqs: aws_sdk_sqs::Client,
     ledger: DynamoLedger,
-    seen: Arc<Mutex<Seen>>,
+    results: Arc<Mutex<Results>>,
 }
 
-/// What has been read from the last queues so far, by delivery id.
+/// What was read from the dead-letter queue and from the queue of published events so far, by delivery id.
 #[derive(Default)]
-struct Seen {
+struct Results {
     published: HashMap<String, Vec<String>>,
     parked: HashMap<String, String>,
 }
 
 impl LocalAws {
+    /// Starts moto and creates the resources.
     pub(super) async fn start(project: &Project, children: &mut Children, listen: SocketAddr) -> Result<Self> {
         let port = if listen.port() == 0 { free_port()? } else { listen.port() };
         let mut moto = Command::new(project.tool("moto_server"));
@@ -84,28 +87,26 @@ impl LocalAws {
             ledger: DynamoLedger::new(aws_sdk_dynamodb::Client::from_conf(dynamodb), names.table.clone()),
             names: Arc::new(names),
             sqs: aws_sdk_sqs::Client::from_conf(sqs),
-            seen: Arc::default(),
+            results: Arc::default(),
         })
     }
 
-    /// Receives up to ten messages from the webhook queue. Waits up to a second for the first.
+    /// Receives up to ten messages from the webhook queue. Waits up to a second for the first one.
     pub(super) async fn receive(&self) -> Result<Vec<Message>> {
-        self.take(&self.names.queue_url, None, Duration::from_secs(1)).await
+        self.receive_from(&self.names.queue_url, None, Duration::from_secs(1)).await
     }
 
     /// Deletes a message from the webhook queue.
     pub(super) async fn delete(&self, message: &Message) -> Result<()> {
-        let handle = message.receipt_handle().unwrap_or_default();
-        self.sqs.delete_message().queue_url(&self.names.queue_url).receipt_handle(handle).send().await?;
-        Ok(())
+        self.delete_from(&self.names.queue_url, message).await
     }
 
-    /// The ledger's item under a key.
+    /// The ledger's item with a key.
     pub(super) async fn item(&self, key: &Key) -> Result<Option<Item>> {
         Ok(self.ledger.get(key).await?)
     }
 
-    /// The types of the domain events that a delivery has caused so far.
+    /// The types of the domain events that were published for a delivery so far.
     pub(super) async fn published(&self, delivery: &str) -> Result<Vec<String>> {
         #[derive(Deserialize)]
         #[serde(rename_all = "kebab-case")]
@@ -114,59 +115,72 @@ impl LocalAws {
             detail: Box<RawValue>,
         }
 
-        let mut seen = self.seen.lock().await;
-        for message in self.drain(&self.names.published_url).await? {
+        let mut results = self.results.lock().await;
+        for message in self.receive_all(&self.names.published_url).await? {
             let event: Published = serde_json::from_str(message.body().unwrap_or_default())?;
-            let detail = Detail::read(event.detail.get()).context("the bus holds an event of another form")?;
-            seen.published.entry(detail.delivery_id).or_default().push(event.detail_type);
+            let detail =
+                Detail::read(event.detail.get()).context("an event on the bus does not have this schema version")?;
+            results.published.entry(detail.delivery_id).or_default().push(event.detail_type);
         }
-        Ok(seen.published.get(delivery).cloned().unwrap_or_default())
+        Ok(results.published.get(delivery).cloned().unwrap_or_default())
     }
 
     /// The reason why a delivery is in the dead-letter queue. `None`: it is not there.
     pub(super) async fn parked(&self, delivery: &str) -> Result<Option<String>> {
-        let mut seen = self.seen.lock().await;
-        // The messages stay in the queue, for people to look at.
-        for message in self.take(&self.names.dlq_url, Some(1), Duration::ZERO).await? {
+        let mut results = self.results.lock().await;
+        // The messages stay in the queue, so that the user can read them there.
+        for message in self.receive_from(&self.names.dlq_url, Some(1), Duration::ZERO).await? {
             let Ok(envelope) = Envelope::open(message.body().unwrap_or_default()) else { continue };
             let reason = message.message_attributes().and_then(|all| all.get("reason")?.string_value());
-            seen.parked.insert(envelope.delivery.id, reason.unwrap_or("no reason was given").to_owned());
+            results.parked.insert(envelope.delivery.id, reason.unwrap_or("no reason given").to_owned());
         }
-        Ok(seen.parked.get(delivery).cloned())
+        Ok(results.parked.get(delivery).cloned())
     }
 
-    async fn drain(&self, url: &str) -> Result<Vec<Message>> {
+    /// Receives and deletes all messages of a queue.
+    async fn receive_all(&self, url: &str) -> Result<Vec<Message>> {
         let mut all = Vec::new();
         loop {
-            let some = self.take(url, None, Duration::ZERO).await?;
-            if some.is_empty() {
+            let batch = self.receive_from(url, None, Duration::ZERO).await?;
+            if batch.is_empty() {
                 return Ok(all);
             }
-            for message in &some {
-                let handle = message.receipt_handle().unwrap_or_default();
-                self.sqs.delete_message().queue_url(url).receipt_handle(handle).send().await?;
+            for message in &batch {
+                self.delete_from(url, message).await?;
             }
-            all.extend(some);
+            all.extend(batch);
         }
     }
 
-    async fn take(&self, url: &str, hidden_secs: Option<i32>, wait: Duration) -> Result<Vec<Message>> {
-        let answer = self
+    async fn delete_from(&self, url: &str, message: &Message) -> Result<()> {
+        let handle = message.receipt_handle().unwrap_or_default();
+        self.sqs.delete_message().queue_url(url).receipt_handle(handle).send().await?;
+        Ok(())
+    }
+
+    async fn receive_from(
+        &self,
+        url: &str,
+        visibility_timeout_secs: Option<i32>,
+        wait: Duration,
+    ) -> Result<Vec<Message>> {
+        let output = self
             .sqs
             .receive_message()
             .queue_url(url)
-            .max_number_of_messages(RECEIVE_BATCH)
-            .set_visibility_timeout(hidden_secs)
+            .max_number_of_messages(MAX_MESSAGES)
+            .set_visibility_timeout(visibility_timeout_secs)
             .wait_time_seconds(i32::try_from(wait.as_secs())?)
             .message_system_attribute_names(MessageSystemAttributeName::All)
             .message_attribute_names("All")
             .send()
             .await
-            .with_context(|| format!("cannot read {url}"))?;
-        Ok(answer.messages.unwrap_or_default())
+            .with_context(|| format!("cannot receive from {url}"))?;
+        Ok(output.messages.unwrap_or_default())
     }
 }
 
+/// Runs `stack.py`.
 async fn create_resources(project: &Project, endpoint: &str) -> Result<Names> {
     let output = Command::new(project.tool("python"))
         .args(["-c", include_str!("stack.py"), "template.yaml", endpoint])
@@ -175,11 +189,11 @@ async fn create_resources(project: &Project, endpoint: &str) -> Result<Names> {
         .envs(CREDENTIALS)
         .output()
         .await
-        .context("cannot run Python")?;
+        .context("cannot run .venv/bin/python; delete .venv and try again")?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success(),
-        "the resources of template.yaml could not be created in the local AWS:\n{}",
+        "cannot create the resources of template.yaml in the local AWS:\n{}",
         errors.trim()
     );
     serde_json::from_slice(&output.stdout).context("stack.py did not print the names of the resources")

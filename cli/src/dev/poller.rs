@@ -1,8 +1,10 @@
-//! Poller: plays Lambda's SQS trigger with `ReportBatchItemFailures`, as AWS documents it.
+//! Poller: replaces Lambda's SQS trigger, between the webhook queue and the processor. The crate `poller` models how Lambda
+//! reads the response.
 //!
 //! It receives messages, invokes the processor with them, and deletes every message that the response does not list as
-//! failed. A failed message stays in the queue and is received again when its visibility timeout ends.
+//! failed. A failed message stays in the queue and is received again after its visibility timeout.
 
+use aws_sdk_sqs::types::Message;
 use shared::envelope::{Delivery, Envelope};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -14,17 +16,16 @@ use super::{
 pub(super) struct Poller {
     aws: LocalAws,
     functions: Functions,
-    finished: UnboundedSender<Delivery>,
+    deleted: UnboundedSender<Delivery>,
 }
 
 impl Poller {
-    /// `finished` gets the delivery of each message that was deleted.
-    pub(super) fn new(aws: LocalAws, functions: Functions, finished: UnboundedSender<Delivery>) -> Self {
-        Self { aws, functions, finished }
+    /// `deleted` receives the delivery of each message that was deleted from the queue.
+    pub(super) fn new(aws: LocalAws, functions: Functions, deleted: UnboundedSender<Delivery>) -> Self {
+        Self { aws, functions, deleted }
     }
 
-    /// Polls until the task is aborted. Errors are not reported here: they mean that a child has stopped, and that is
-    /// reported already.
+    /// Polls until the task is aborted. It ignores errors: they mean that a process has exited, which `Children` reports.
     pub(super) async fn run(self) {
         loop {
             let Ok(messages) = self.aws.receive().await else { continue };
@@ -34,13 +35,13 @@ impl Poller {
             let event = poller::event(&messages);
             let response = self.functions.invoke(Function::Processor, event).await;
             let ids: Vec<_> = messages.iter().map(|message| message.message_id().unwrap_or_default()).collect();
-            let failed = poller::come_again(&ids, response.as_deref().ok());
-            for message in messages.iter().filter(|message| !failed.contains(message.message_id().unwrap_or_default()))
-            {
+            let to_retry = poller::messages_to_retry(&ids, response.as_deref().ok());
+            let is_done = |message: &&Message| !to_retry.contains(message.message_id().unwrap_or_default());
+            for message in messages.iter().filter(is_done) {
                 if self.aws.delete(message).await.is_ok()
                     && let Ok(envelope) = Envelope::open(message.body().unwrap_or_default())
                 {
-                    let _ = self.finished.send(envelope.delivery);
+                    let _ = self.deleted.send(envelope.delivery);
                 }
             }
         }

@@ -1,21 +1,21 @@
-//! Progress: shows the current step and its duration on standard error. Standard output is for results.
+//! Progress: shows what `dev` is doing while it starts, on standard error. Standard output is for results.
 
 use std::{future::Future, io::IsTerminal as _, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub(super) struct Progress {
-    terminal: bool,
+    is_terminal: bool,
 }
 
 impl Progress {
     pub(super) fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal() }
+        Self { is_terminal: std::io::stderr().is_terminal() }
     }
 
-    /// Shows a step while it runs: a spinner on a terminal, one plain line elsewhere.
+    /// Shows a step while it runs: with a spinner on a terminal, as one plain line elsewhere.
     pub(super) async fn step<T>(&self, what: &'static str, work: impl Future<Output = T>) -> T {
-        if !self.terminal {
+        if !self.is_terminal {
             anstream::eprintln!("{what} …");
             return work.await;
         }

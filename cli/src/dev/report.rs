@@ -1,4 +1,4 @@
-//! Report: the result of each webhook, for people as a table and for machines as JSON lines.
+//! Report: prints the result of each webhook, as a table or as JSON lines.
 
 use std::{io::IsTerminal as _, path::Path};
 
@@ -8,9 +8,9 @@ use ledger::{state::State, update::Update};
 use serde::Serialize;
 use shared::{envelope::Delivery, topic::Topic, webhook::Webhook};
 
-use super::{gateway::Arrival, local_aws::LocalAws};
+use super::{gateway::AnsweredRequest, local_aws::LocalAws};
 
-/// Everything that another tool needs to use the stack.
+/// What a script needs to use the local stack: the first JSON line.
 #[derive(Serialize)]
 pub(super) struct Ready<'a> {
     pub(super) url: &'a str,
@@ -25,13 +25,13 @@ pub(super) struct Ready<'a> {
     pub(super) log_dir: &'a Path,
 }
 
-/// One webhook and its result.
+/// One webhook and its result: every further JSON line.
 #[derive(Serialize)]
 pub(super) struct Row {
-    /// The bundled webhook's name. `None`: somebody else sent it.
+    /// The name of the bundled webhook. `None`: another client sent the webhook.
     webhook: Option<String>,
     status: u16,
-    /// The delivery's id. `None`: the receiver did not acknowledge the webhook.
+    /// The delivery id. `None`: the receiver did not acknowledge the webhook.
     pub(super) delivery: Option<String>,
     event: Option<String>,
     kind: Option<&'static str>,
@@ -39,22 +39,24 @@ pub(super) struct Row {
     id: Option<String>,
     amount: Option<String>,
     currency: Option<String>,
-    /// Whether the ledger holds what the webhook says, or something newer.
+    /// Whether the ledger holds the webhook's fact or a newer one.
     in_ledger: bool,
-    /// Why it is in the dead-letter queue.
+    /// Why the message is in the dead-letter queue. `None`: it is not there.
     parked: Option<String>,
-    /// The domain events that were published because of it.
+    /// The types of the domain events that were published for the webhook.
     published: Vec<String>,
     #[serde(skip)]
-    request: (String, Vec<u8>),
+    path: String,
+    #[serde(skip)]
+    body: Vec<u8>,
 }
 
 impl Row {
-    pub(super) fn of(arrival: Arrival) -> Self {
+    pub(super) fn new(request: AnsweredRequest) -> Self {
         Self {
-            webhook: arrival.sample,
-            status: arrival.status,
-            delivery: arrival.delivery,
+            webhook: request.sample,
+            status: request.status,
+            delivery: request.delivery,
             event: None,
             kind: None,
             phase: None,
@@ -64,23 +66,23 @@ impl Row {
             in_ledger: false,
             parked: None,
             published: Vec::new(),
-            request: (arrival.path, arrival.body),
+            path: request.path,
+            body: request.body,
         }
     }
 
-    /// Fills in the result of a webhook whose message has left the queue.
+    /// Fills in the result of a webhook whose message was deleted from the queue.
     ///
-    /// What the ledger must hold is worked out from the request that the gateway got. Only the time of arrival comes from
-    /// the delivery: by it the ledger decides which times in a body it believes.
+    /// It derives what the ledger must hold from the request at the gateway, not from the message. It needs the message only
+    /// for the time of arrival: the ledger ignores times in a body that are far later.
     pub(super) async fn complete(&mut self, delivery: Delivery, aws: &LocalAws) -> Result<()> {
-        let (path, body) = &self.request;
-        let topic = path.strip_prefix("/webhook/").and_then(|topic| topic.parse::<Topic>().ok());
+        let topic = self.path.strip_prefix("/webhook/").and_then(|topic| topic.parse::<Topic>().ok());
         let id = delivery.id.clone();
-        let Ok(webhook) = Webhook::parse(body, topic.as_ref()) else {
+        let Ok(webhook) = Webhook::parse(&self.body, topic.as_ref()) else {
             self.parked = aws.parked(&id).await?;
             return Ok(());
         };
-        let update = Update::new(webhook.observe(), delivery, webhook.text());
+        let update = Update::new(&webhook, delivery);
         let state = State::from(&update.observation);
         let item = aws.item(&update.key()).await?;
         self.in_ledger = item.is_some_and(|item| item.state.clone().merge(state.clone()) == item.state);
@@ -99,12 +101,12 @@ impl Row {
         Ok(())
     }
 
-    fn acknowledged(&self) -> bool {
+    fn is_acknowledged(&self) -> bool {
         self.delivery.is_some()
     }
 
-    fn lost(&self) -> bool {
-        self.acknowledged() && !self.in_ledger && self.parked.is_none()
+    fn is_lost(&self) -> bool {
+        self.is_acknowledged() && !self.in_ledger && self.parked.is_none()
     }
 
     fn cells(&self) -> [Cell; 6] {
@@ -116,18 +118,18 @@ impl Row {
             (Some(currency), Some(amount)) => format!("{currency} {amount}"),
             _ => String::new(),
         };
-        let fate = match &self.parked {
-            _ if !self.acknowledged() => Cell::new(format!("answered {}", self.status)).fg(Color::Red),
+        let result = match &self.parked {
+            _ if !self.is_acknowledged() => Cell::new(format!("HTTP {}", self.status)).fg(Color::Red),
             Some(reason) => Cell::new(format!("parked: {reason}")).fg(Color::Yellow),
             None if self.in_ledger => Cell::new("in the ledger").fg(Color::Green),
             None => Cell::new("lost").fg(Color::Red),
         };
         [
-            Cell::new(self.webhook.as_deref().unwrap_or("yours")),
+            Cell::new(self.webhook.as_deref().unwrap_or("(not bundled)")),
             Cell::new(stage),
             Cell::new(self.id.as_deref().unwrap_or_default()),
             Cell::new(amount),
-            fate,
+            result,
             Cell::new(self.published.join(", ")),
         ]
     }
@@ -135,23 +137,26 @@ impl Row {
 
 pub(super) struct Report {
     json: bool,
-    /// The bundled webhooks.
+    /// The number of bundled webhooks.
+    expected: usize,
+    /// The bundled webhooks whose result is known.
     rows: Vec<Row>,
     instructions: String,
 }
 
 impl Report {
-    pub(super) fn new(json: bool) -> Self {
-        Self { json, rows: Vec::new(), instructions: String::new() }
+    pub(super) fn new(json: bool, expected: usize) -> Self {
+        Self { json, expected, rows: Vec::new(), instructions: String::new() }
     }
 
+    /// Adds the addresses of the local stack.
     pub(super) fn ready(&mut self, ready: &Ready<'_>) -> Result<()> {
         if self.json {
             anstream::println!("{}", serde_json::to_string(ready)?);
         }
         self.instructions = format!(
             "Send webhooks to {url} or {topic_url}, with this header:\n  x-callback-token: {token}\n\
-             Logs: {logs}   Emulated AWS: {aws}\nPress Ctrl-C to stop.",
+             Logs: {logs}\nEmulated AWS: {aws}\nPress Ctrl-C to stop.",
             url = ready.url,
             topic_url = ready.topic_url,
             token = ready.token,
@@ -161,8 +166,8 @@ impl Report {
         Ok(())
     }
 
-    /// Adds a webhook whose result is known. Returns how many bundled ones that were.
-    pub(super) fn add(&mut self, row: Row) -> Result<usize> {
+    /// Adds a webhook whose result is known.
+    pub(super) fn add(&mut self, row: Row) -> Result<()> {
         if self.json {
             anstream::println!("{}", serde_json::to_string(&row)?);
         } else if row.webhook.is_none() {
@@ -170,40 +175,44 @@ impl Report {
             table.add_row(row.cells());
             anstream::println!("{table}");
         }
-        if row.webhook.is_none() {
-            return Ok(0);
+        if row.webhook.is_some() {
+            self.rows.push(row);
         }
-        self.rows.push(row);
-        Ok(1)
+        Ok(())
     }
 
-    /// Prints how to use the stack while it serves.
+    /// The number of bundled webhooks whose result is not known yet.
+    pub(super) fn missing(&self) -> usize {
+        self.expected.saturating_sub(self.rows.len())
+    }
+
+    /// Prints how to use the running stack.
     pub(super) fn print_instructions(&self) {
         if !self.json {
             anstream::println!("\n{}", self.instructions);
         }
     }
 
-    /// Prints the table of the bundled webhooks and the last line. The result of `missing` more is unknown.
-    pub(super) fn summarize(&mut self, missing: usize) {
+    /// Prints the table of the bundled webhooks, and the totals in one line.
+    pub(super) fn print_summary(&mut self) {
         if self.json {
             return;
         }
         self.rows.sort_by(|a, b| a.webhook.cmp(&b.webhook));
         let mut table = table();
-        table.set_header(["webhook", "kind.phase", "id", "amount", "fate", "published"]);
+        table.set_header(["webhook", "kind.phase", "id", "amount", "result", "published"]);
         for row in &self.rows {
             table.add_row(row.cells());
         }
-        anstream::println!("{table}\n\n{}", self.last_line(missing));
+        anstream::println!("{table}\n\n{}", self.totals());
     }
 
-    /// How many bundled webhooks were refused or lost.
+    /// The number of bundled webhooks that were refused or lost.
     pub(super) fn failures(&self) -> usize {
-        self.rows.iter().filter(|row| !row.acknowledged() || row.lost()).count()
+        self.rows.iter().filter(|row| !row.is_acknowledged() || row.is_lost()).count() + self.missing()
     }
 
-    fn last_line(&self, missing: usize) -> String {
+    fn totals(&self) -> String {
         let count = |is: fn(&Row) -> bool| self.rows.iter().filter(|row| is(row)).count();
         let parked = match count(|row| row.parked.is_some()) {
             0 => String::new(),
@@ -211,10 +220,10 @@ impl Report {
         };
         format!(
             "{} sent · {} acknowledged · {} in the ledger{parked} · {} lost · {} business events",
-            self.rows.len() + missing,
-            count(Row::acknowledged),
+            self.rows.len() + self.missing(),
+            count(Row::is_acknowledged),
             count(|row| row.in_ledger),
-            count(Row::lost) + missing,
+            count(Row::is_lost) + self.missing(),
             self.rows.iter().map(|row| row.published.len()).sum::<usize>(),
         )
     }

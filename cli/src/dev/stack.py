@@ -1,10 +1,12 @@
-"""Creates the local stack's resources from template.yaml, which stays the only description of the cloud.
+"""Creates the queues, the bucket, the table and the bus of template.yaml in an emulated AWS, for `xendit-hooks dev` and the
+tests.
 
-SAM's own translator turns the template into plain CloudFormation. moto's CloudFormation creates the resources that
-webhooks go through: queues, bucket, table and bus. `xendit-hooks dev` plays the API and runs the functions itself. The
-local stack needs no alarms.
+SAM's own translator turns the template into plain CloudFormation, and moto's CloudFormation creates the resources. It leaves
+out the API and the functions, which `xendit-hooks dev` runs itself, and the alarms.
 
-Usage: stack.py TEMPLATE ENDPOINT     Prints the names of the created resources as one JSON object.
+Usage: stack.py TEMPLATE ENDPOINT
+
+Prints the names of the created resources as one JSON object.
 """
 
 import json
@@ -14,13 +16,13 @@ import boto3
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
-KINDS = {
+CREATED_TYPES = {
     "AWS::DynamoDB::Table",
     "AWS::Events::EventBus",
     "AWS::S3::Bucket",
     "AWS::SQS::Queue",
 }
-# Fixed names, so that events/env.json can hold them. In the cloud the template chooses the names.
+# Fixed names, because events/env.json contains them. A deployed stack uses the names in the template.
 NAMES = {
     "DeadLetterQueue": ("QueueName", "xendit-hooks-dead-letters"),
     "EventBus": ("Name", "xendit-hooks"),
@@ -40,23 +42,24 @@ class NoManagedPolicies:
 
 
 def resources(path):
+    """The template as plain CloudFormation, with the resources to create."""
     with open(path, encoding="utf-8") as file:
         template = yaml_parse(file.read())
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
-            # Nothing is uploaded, but SAM requires an S3 address.
+            # The translator requires an S3 URI, although nothing is uploaded.
             resource["Properties"]["CodeUri"] = "s3://none/none"
     plain = transform(template, dict(PARAMETERS), NoManagedPolicies())
-    kept = {name: one for name, one in plain["Resources"].items() if one["Type"] in KINDS}
-    missing = NAMES.keys() - kept.keys()
+    created = {name: resource for name, resource in plain["Resources"].items() if resource["Type"] in CREATED_TYPES}
+    missing = NAMES.keys() - created.keys()
     if missing:
-        sys.exit(f"template.yaml has no {', '.join(sorted(missing))}")
+        sys.exit(f"template.yaml has no resource {', '.join(sorted(missing))}; add it, or remove it from stack.py")
     for name, (key, value) in NAMES.items():
-        kept[name].setdefault("Properties", {})[key] = value
-        # Its dependencies, such as a policy, are not created here.
-        kept[name].pop("DependsOn", None)
+        created[name].setdefault("Properties", {})[key] = value
+        # The dependencies, such as a policy, are not created here.
+        created[name].pop("DependsOn", None)
     sections = {key: plain[key] for key in ("Parameters", "Conditions", "Mappings") if key in plain}
-    return {**sections, "Resources": kept}
+    return {**sections, "Resources": created}
 
 
 def main(path, endpoint):
@@ -74,7 +77,7 @@ def main(path, endpoint):
     )
     sqs, events = client("sqs"), client("events")
 
-    # moto's CloudFormation creates the bucket without its notifications.
+    # moto's CloudFormation does not configure the bucket's notifications.
     queue = sqs.get_queue_attributes(QueueUrl=url(NAMES["WebhookQueue"][1]), AttributeNames=["QueueArn"])
     bucket = template["Resources"]["InboxBucket"]["Properties"]
     notifications = bucket["NotificationConfiguration"]["QueueConfigurations"]
@@ -82,12 +85,13 @@ def main(path, endpoint):
         Bucket=NAMES["InboxBucket"][1],
         NotificationConfiguration={
             "QueueConfigurations": [
-                {"QueueArn": queue["Attributes"]["QueueArn"], "Events": [one["Event"]]} for one in notifications
+                {"QueueArn": queue["Attributes"]["QueueArn"], "Events": [notification["Event"]]}
+                for notification in notifications
             ]
         },
     )
 
-    # A rule such as a merchant would create, so that the published events can be read back.
+    # A rule like a merchant's, so that `xendit-hooks dev` can read the published events from a queue.
     published = sqs.create_queue(QueueName=f"{STACK}-published")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=published, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     bus = NAMES["EventBus"][1]

@@ -12,11 +12,7 @@
 //! **Invariant:** this is the only place that says "retry". A message is done only after its effects are stored and
 //! published, or after the dead-letter queue has it. Whatever else happens to it, a panic included, touches no neighbour.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    panic::AssertUnwindSafe,
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::{FutureExt as _, future::join_all};
 use jiff::Timestamp;
@@ -38,6 +34,7 @@ use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
 use crate::{
+    config::TokenAccounts,
     failure::{Failure, RESERVE, Remedy, backoff},
     inbox::{Inbox, Letter},
     message::{Batch, Message, Response, Unidentified},
@@ -63,8 +60,8 @@ pub struct Processor<I, L, B, S, C> {
     pub source: S,
     /// Which of Xendit's two environments this is.
     pub environment: Environment,
-    /// The accounts that a token may speak for, by its label. A label that is not listed may speak for any.
-    pub token_accounts: BTreeMap<String, BTreeSet<String>>,
+    /// The accounts that each token is bound to.
+    pub token_accounts: TokenAccounts,
     /// The time.
     pub clock: C,
 }
@@ -152,8 +149,8 @@ impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, 
             return Err(Failure::OtherEnvironment { theirs, ours: self.environment });
         }
         let webhook = Webhook::parse(&body, delivery.topic.as_ref())?;
-        let accounts = self.token_accounts.get(&delivery.token).cloned();
-        let update = Update::new(webhook.observe(), delivery, webhook.text()).bound_to(accounts);
+        let accounts = self.token_accounts.of(&delivery.token);
+        let update = Update::new(&webhook, delivery).bound_to(accounts);
         known.observed(&update.observation);
         Ok(Some(update))
     }

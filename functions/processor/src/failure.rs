@@ -1,4 +1,4 @@
-//! Failure: why a message is not done, and what to do with it: retry it when, or park it.
+//! Failure: why a message failed, and whether and when to retry it, or park it.
 //!
 //! All of a message's timing is decided here and held together by an assertion: how long one call may take, how many calls
 //! a message may need at worst, and so how much time has to be left to begin with one.
@@ -25,8 +25,7 @@ pub const CALL_LIMITS: CallLimits =
 /// The function's timeout in template.yaml.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the messages that are worked on together may take when every call runs into its limit. None is begun with less
-/// time left.
+/// Time needed when every call runs into its limit. No message is started with less.
 pub const RESERVE: Duration = Duration::from_secs(26);
 
 /// The calls of one message, one after the other: fetch its envelope, record it, and then park it or at least delay it.
@@ -38,20 +37,26 @@ const _: () = assert!(
     "a message that is begun can be finished before the function's time is over"
 );
 
-/// The receive after which a message that keeps failing is parked with its reason, some 40 minutes after the first.
-/// SQS moves one by itself after ten, without a reason: that is for messages that kill the function.
+/// The receive at which a failing message is parked with its reason, 20 to 40 minutes after the first. SQS moves one by
+/// itself after ten, without a reason: that is for messages that kill the function.
 const LAST_RECEIVE: u32 = 8;
 
-/// The same for a message on which the code panics. It will do so again.
+/// The same after panics, which repeat.
 const LAST_PANIC: u32 = 3;
+
+/// The same for what a newer deployment wrote, which waits for that deployment: nine hours with these delays.
+const LAST_RECEIVE_OF_NEWER: u32 = 9;
+
+/// How long such a message waits each time.
+const DELAY_OF_NEWER: Duration = Duration::from_hours(1);
 
 /// The longest wait before a message is delivered again.
 const LONGEST_DELAY: Duration = Duration::from_mins(15);
 
-/// Why a message is not done.
+/// Why a message failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Failure {
-    /// The function's time is nearly over.
+    /// The function is nearly out of time.
     #[error("there is too little time left")]
     NoTime,
     /// Its envelope could not be fetched.
@@ -63,7 +68,7 @@ pub enum Failure {
     /// The body cannot be read.
     #[error("{0}")]
     Unreadable(#[from] Unreadable),
-    /// It is from another stack.
+    /// It belongs to another stack.
     #[error("the webhook is from the {theirs} environment, and this is {ours}")]
     OtherEnvironment {
         /// Where it is from.
@@ -79,7 +84,7 @@ pub enum Failure {
     Panicked,
 }
 
-/// What to do with a message that is not done.
+/// What to do with a failed message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
     /// Deliver it again after a while.
@@ -93,9 +98,9 @@ impl Failure {
     pub fn remedy(&self, message: &Message) -> Remedy {
         match self {
             Self::NoTime => Remedy::Retry(Duration::from_secs(1)),
-            // A newer deployment was rolled back. Only its return helps, so the message waits for that.
+            // A newer deployment was rolled back. Only its return helps.
             Self::NotAnEnvelope(NotAnEnvelope::Newer) | Self::NotRecorded(NotRecorded::Store(StoreError::Newer)) => {
-                Remedy::Retry(LONGEST_DELAY)
+                retry_until(LAST_RECEIVE_OF_NEWER, message, DELAY_OF_NEWER)
             }
             Self::NotFetched(NotFetched::Permanent(_))
             | Self::NotAnEnvelope(_)
@@ -104,17 +109,21 @@ impl Failure {
             | Self::NotRecorded(
                 NotRecorded::Store(StoreError::Permanent(_)) | NotRecorded::NotApplied(NotApplied::OtherAccount),
             ) => Remedy::Park,
-            Self::Panicked | Self::NotRecorded(NotRecorded::Panicked) => retry_until(LAST_PANIC, message),
-            Self::NotFetched(NotFetched::Passing(_)) | Self::NotRecorded(_) => retry_until(LAST_RECEIVE, message),
+            Self::Panicked | Self::NotRecorded(NotRecorded::Panicked) => {
+                retry_until(LAST_PANIC, message, backoff(message))
+            }
+            Self::NotFetched(NotFetched::Passing(_)) | Self::NotRecorded(_) => {
+                retry_until(LAST_RECEIVE, message, backoff(message))
+            }
         }
     }
 }
 
-fn retry_until(last_receive: u32, message: &Message) -> Remedy {
-    if message.receive_count() >= last_receive { Remedy::Park } else { Remedy::Retry(backoff(message)) }
+fn retry_until(last_receive: u32, message: &Message, delay: Duration) -> Remedy {
+    if message.receive_count() >= last_receive { Remedy::Park } else { Remedy::Retry(delay) }
 }
 
-/// How long until a message is delivered again: 5 s, three times as long each time up to 15 minutes, less up to a half.
+/// How long a message waits for its next delivery: 5 s, tripling up to 15 minutes, minus up to half.
 ///
 /// What is taken off depends on the message's id, so that messages that failed together do not come back together.
 pub fn backoff(message: &Message) -> Duration {
@@ -131,7 +140,7 @@ mod tests {
     fn message(id: &str, receive_count: u32) -> Message {
         let count = receive_count.to_string();
         let json = serde_json::json!({ "messageId": id, "attributes": { "ApproximateReceiveCount": count } });
-        serde_json::from_value(json).unwrap()
+        serde_json::from_str(&json.to_string()).unwrap()
     }
 
     #[test]
@@ -166,11 +175,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_newer_deployment_wrote_waits_for_its_return() {
+    fn a_message_of_a_newer_deployment_waits_hours_for_its_return() {
         for failure in
             [Failure::NotAnEnvelope(NotAnEnvelope::Newer), Failure::NotRecorded(NotRecorded::Store(StoreError::Newer))]
         {
-            assert_eq!(failure.remedy(&message("m", 9)), Remedy::Retry(LONGEST_DELAY), "{failure}");
+            assert_eq!(failure.remedy(&message("m", 8)), Remedy::Retry(Duration::from_hours(1)), "{failure}");
+            assert_eq!(failure.remedy(&message("m", 9)), Remedy::Park, "{failure}: with a reason, before SQS moves it");
         }
     }
 

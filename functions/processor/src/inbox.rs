@@ -10,10 +10,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use shared::envelope::max_sealed_bytes;
 
+use crate::failure::CALL_LIMITS;
+
 /// The most that an object may hold: an envelope of the largest body that a function can be given.
 const MAX_OBJECT_BYTES: usize = max_sealed_bytes(6 * 1024 * 1024);
 
-/// Where claims are redeemed.
+/// Fetches envelopes from the inbox.
 pub trait Inbox {
     /// Fetches the sealed envelope that a claim stands for.
     fn fetch(&self, claim: &Claim) -> impl Future<Output = Result<String, NotFetched>> + Send;
@@ -28,21 +30,21 @@ pub struct Claim {
     pub key: String,
 }
 
-/// The envelope is not here.
+/// The envelope could not be fetched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotFetched {
     /// Retry later.
-    #[error("the inbox did not answer: {0}")]
+    #[error("the call to the inbox failed: {0}")]
     Passing(String),
-    /// Retrying cannot help: park the message.
-    #[error("the claim cannot be redeemed: {0}")]
+    /// A retry cannot help: park the message.
+    #[error("the envelope cannot be fetched from the inbox: {0}")]
     Permanent(&'static str),
 }
 
 /// What a message holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Letter {
-    /// A sealed envelope, or something that is neither.
+    /// A sealed envelope, or something unknown.
     Envelope,
     /// A claim to one.
     Claim(Claim),
@@ -61,7 +63,7 @@ impl Letter {
             records: Option<Vec<Value>>,
         }
 
-        // Serde reads a list as a struct too, and a list is nothing that S3 sends.
+        // Serde also reads a list as a struct. S3 never sends one.
         if !message.trim_ascii_start().starts_with('{') {
             return Ok(Self::Envelope);
         }
@@ -110,7 +112,15 @@ impl Inbox for S3Inbox {
         if claim.bucket != self.bucket {
             return Err(NotFetched::Permanent("it is in another bucket"));
         }
-        let answer = self.client.get_object().bucket(&self.bucket).key(&claim.key).send().await;
+        // The SDK's own limit ends with the headers of the response.
+        let fetched = tokio::time::timeout(CALL_LIMITS.total, self.get(&claim.key)).await;
+        fetched.unwrap_or_else(|_| Err(NotFetched::Passing("timeout".to_owned())))
+    }
+}
+
+impl S3Inbox {
+    async fn get(&self, key: &str) -> Result<String, NotFetched> {
+        let answer = self.client.get_object().bucket(&self.bucket).key(key).send().await;
         let object = answer.map_err(|error| match error.as_service_error() {
             Some(GetObjectError::NoSuchKey(_)) => NotFetched::Permanent("the object is gone"),
             _ => NotFetched::Passing(trouble(&error).to_string()),
@@ -137,18 +147,18 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_told_encoded_and_is_decoded() {
-        let told = |key: &str| {
+    fn an_encoded_key_is_decoded() {
+        let read = |key: &str| {
             Letter::read(&format!(r#"{{"Records":[{{"s3":{{"bucket":{{"name":"b"}},"object":{{"key":"{key}"}}}}}}]}}"#))
         };
-        let read = |key: &str| Ok(Letter::Claim(Claim { bucket: "b".to_owned(), key: key.to_owned() }));
-        assert_eq!(told("webhooks%2F2026-01-02%2Fd-1"), read("webhooks/2026-01-02/d-1"));
-        assert_eq!(told("red+flower%2B1.jpg"), read("red flower+1.jpg"));
-        assert_eq!(told("%FF"), Ok(Letter::Envelope), "no key of ours: parked as what it is, no envelope");
+        let claim = |key: &str| Ok(Letter::Claim(Claim { bucket: "b".to_owned(), key: key.to_owned() }));
+        assert_eq!(read("webhooks%2F2026-01-02%2Fd-1"), claim("webhooks/2026-01-02/d-1"));
+        assert_eq!(read("red+flower%2B1.jpg"), claim("red flower+1.jpg"));
+        assert_eq!(read("%FF"), Ok(Letter::Envelope), "not one of our keys: parked as not an envelope");
     }
 
     #[test]
-    fn the_test_that_s3_sends_is_no_webhook() {
+    fn the_test_that_s3_sends_is_not_a_webhook() {
         let message = r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"inbox"}"#;
         assert_eq!(Letter::read(message), Ok(Letter::Test));
     }
@@ -161,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_no_notification_although_serde_reads_it_as_a_struct() {
+    fn a_list_is_not_a_notification_although_serde_reads_it_as_a_struct() {
         for message in [r#"["s3:TestEvent",null]"#, r#"{"Records":[[[["inbox"],["webhooks/d-1"]]]]}"#] {
             assert_eq!(Letter::read(message), Ok(Letter::Envelope), "{message}");
         }

@@ -1,8 +1,8 @@
-//! Message: what Lambda hands over from SQS, and the partial batch response that it gets back.
+//! Message: the SQS records of an invocation, and its partial batch response.
 //!
-//! **Invariant:** the records of a batch are read one by one, so that none can spoil the others.
+//! **Invariant:** a malformed record fails alone, unless it has no id.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 /// What Lambda hands to the function.
@@ -19,13 +19,13 @@ pub struct Message {
     /// SQS's id of the message. It identifies the message in the response, and nothing else.
     #[serde(rename = "messageId")]
     pub id: String,
-    /// What SQS needs to change this message.
-    #[serde(default)]
+    /// The receipt handle.
+    #[serde(default, deserialize_with = "or_default")]
     pub receipt_handle: String,
     /// The sealed envelope.
-    #[serde(default, deserialize_with = "text_or_nothing")]
+    #[serde(default, deserialize_with = "or_default")]
     pub body: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     attributes: Attributes,
 }
 
@@ -59,8 +59,8 @@ impl Message {
     }
 }
 
-/// A body that is not text is an unreadable message, not an unreadable batch.
-fn text_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+/// A field of another type must not make the whole batch unreadable.
+fn or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
     Ok(serde_json::from_str(<&RawValue>::deserialize(deserializer)?.get()).unwrap_or_default())
 }
 
@@ -118,14 +118,23 @@ mod tests {
 
     #[test]
     fn a_record_with_an_id_is_a_message_whatever_else_it_holds() {
-        for strange in [r#""body":null"#, r#""body":7"#, r#""body":{"a":1}"#, r#""body":"\ud800""#, r#""other":1"#] {
+        for strange in [
+            r#""body":null"#,
+            r#""body":7"#,
+            r#""body":{"a":1}"#,
+            r#""body":"\ud800""#,
+            r#""other":1"#,
+            r#""receiptHandle":null"#,
+            r#""attributes":null"#,
+            r#""attributes":{"ApproximateReceiveCount":7}"#,
+        ] {
             let json = format!(r#"{{"Records":[{{"messageId":"m-1",{strange}}}]}}"#);
             assert_eq!(batch(&json).unwrap()[0].body, "", "{strange}");
         }
     }
 
     #[test]
-    fn what_is_no_batch_is_not_an_empty_one() {
+    fn an_invalid_batch_is_an_error() {
         for json in ["{}", "null", "[]", r#"{"records":[]}"#, r#"{"Records":null}"#] {
             assert!(serde_json::from_str::<Batch>(json).is_err(), "{json}");
         }

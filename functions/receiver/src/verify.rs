@@ -1,11 +1,11 @@
 //! Verify: proves that a request is Xendit's, by the `x-callback-token` header. The first arrow of the flow.
 //!
-//! The function knows no token, only SHA-256 digests of the accepted ones. That is enough to recognise a token, and of no
-//! use to somebody who reads the template, the environment or a memory dump, because a token is 30 or more random
-//! characters. Several digests are several labels: during a rotation, or one for each sub-account.
+//! The function holds only SHA-256 digests of the accepted tokens. They recognise a token, and are of no use to somebody who
+//! reads the template, the environment or a memory dump, because a token is 30 or more random characters. Each digest has a
+//! label: there are several during a rotation, or one for each sub-account.
 //!
-//! **Invariant:** `Tokens::verify` is the only way to a `Verified`. Without a digest there is no `Tokens`, so that
-//! nothing can ever be compared with nothing and found equal.
+//! **Invariant:** `Tokens::verify` is the only way to a `Verified`. `Tokens` cannot be empty, so a missing token never
+//! equals a missing digest.
 
 use std::{fmt, str::FromStr};
 
@@ -13,12 +13,12 @@ use jiff::Timestamp;
 use lambda_http::http::{HeaderMap, Request, header};
 use sha2::{Digest as _, Sha256};
 use shared::{
-    envelope::{Delivery, Envelope, Environment},
+    envelope::{Delivery, Envelope, Environment, is_token_label},
     topic::Topic,
 };
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-/// Xendit's header. Header names have no case; `http` keeps them in lower case.
+/// Xendit's header. Header names are case-insensitive.
 pub const TOKEN_HEADER: &str = "x-callback-token";
 
 /// The longest header value that is carried along. Xendit's are UUIDs, dates and a media type.
@@ -40,7 +40,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -48,23 +48,16 @@ impl FromStr for Digest {
     type Err = BadTokens;
 
     fn from_str(text: &str) -> Result<Self, BadTokens> {
-        let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return Err(BadTokens::Digest) };
-        let bytes: Option<Vec<u8>> = pairs
-            .iter()
-            .map(|[high, low]| {
-                let high = char::from(*high).to_digit(16)?;
-                let low = char::from(*low).to_digit(16)?;
-                u8::try_from(high << 4 | low).ok()
-            })
-            .collect();
-        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(BadTokens::Digest)
+        let mut digest = Self([0; 32]);
+        hex::decode_to_slice(text, &mut digest.0).map_err(|_| BadTokens::Digest)?;
+        Ok(digest)
     }
 }
 
 /// The accepted tokens: one label and one digest each, at least one in all.
 pub struct Tokens(Vec<(String, Digest)>);
 
-/// Why a list of tokens is not one. Never quotes it.
+/// Why the list is invalid. Never quotes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadTokens {
     /// An entry has no `=`.
@@ -76,7 +69,7 @@ pub enum BadTokens {
     /// Two entries have one label.
     #[error("a label occurs twice")]
     Repeated,
-    /// A digest is that of no token at all.
+    /// A digest of the empty string.
     #[error("a digest is that of an empty token: give `xendit-hooks token digest` the token")]
     Empty,
     /// A digest is not 64 hexadecimal digits.
@@ -91,11 +84,10 @@ impl FromStr for Tokens {
     type Err = BadTokens;
 
     fn from_str(text: &str) -> Result<Self, BadTokens> {
-        let label_like = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let mut tokens: Vec<(String, Digest)> = Vec::new();
         for entry in text.split(',') {
             let (label, digest) = entry.trim().split_once('=').ok_or(BadTokens::Pair)?;
-            if !(1..=32).contains(&label.len()) || !label.chars().all(label_like) {
+            if !is_token_label(label) {
                 return Err(BadTokens::Label);
             }
             if tokens.iter().any(|(other, _)| other == label) {
@@ -140,7 +132,7 @@ pub struct Verified {
 }
 
 impl Tokens {
-    /// Lets a request through, or says why not.
+    /// Accepts a request, or says why not.
     ///
     /// Every digest is compared, each in constant time, so that the time taken tells neither how much of a token was
     /// right nor which label it has.
@@ -237,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_name_has_no_case() {
+    fn the_header_name_is_case_insensitive() {
         let tokens = tokens(&[("test", TOKEN)]);
         for name in ["X-CALLBACK-TOKEN", "X-Callback-Token", "x-CaLLback-token"] {
             assert_eq!(outcome(&tokens, &[(name, TOKEN)]), Ok("test".to_owned()));

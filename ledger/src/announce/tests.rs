@@ -1,4 +1,8 @@
-use shared::{lifecycle::Kind, observation::Observation, webhook::Webhook};
+use shared::{
+    lifecycle::{InvoicePhase, Kind, Order},
+    observation::Observation,
+    webhook::Webhook,
+};
 
 use super::*;
 use crate::change::{Change, Transition};
@@ -54,7 +58,7 @@ fn each_stage_is_announced_once() {
 }
 
 #[test]
-fn money_that_nobody_heard_of_comes_before_what_follows_it() {
+fn skipped_money_is_announced_first() {
     assert_eq!(bodies(&[invoice("SETTLED", "1000")]), [["invoice.paid", "invoice.settled"]]);
     let after_expiry = [invoice("EXPIRED", "null"), invoice("SETTLED", "1000"), invoice("PAID", "1000")];
     assert_eq!(bodies(&after_expiry), [vec!["invoice.expired"], vec!["invoice.paid", "invoice.settled"], vec![]]);
@@ -81,7 +85,7 @@ fn another_amount_is_a_conflict_and_no_second_money_event() {
         ["invoice.settled", "webhook.conflict"]
     );
     let again = [invoice("PAID", "1000"), invoice("PAID", "999"), invoice("PAID", "1000"), invoice("SETTLED", "999")];
-    assert_eq!(bodies(&again)[2..], [vec![], vec!["invoice.settled".to_owned()]], "a conflict is told once");
+    assert_eq!(bodies(&again)[2..], [vec![], vec!["invoice.settled".to_owned()]], "a conflict is published once");
 }
 
 #[test]
@@ -99,7 +103,7 @@ fn one_more_capture_is_an_update_even_while_another_is_in_doubt() {
 }
 
 #[test]
-fn captures_that_add_up_to_a_known_total_are_no_news() {
+fn captures_that_add_up_to_a_known_total_publish_nothing() {
     let total = |paid: Option<&str>, captures: &[(&str, &str)]| {
         let mut seen = seen(&captured(captures));
         seen.paid = paid.map(|paid| paid.parse().unwrap());
@@ -140,7 +144,7 @@ fn a_second_time_in_the_same_stage_is_announced_and_is_no_update() {
 }
 
 #[test]
-fn what_is_not_understood_is_announced_as_unknown() {
+fn an_unrecognised_webhook_is_announced_as_unknown() {
     assert_eq!(bodies(&[r#"{"event":"moon.landed"}"#.to_owned()]), [["webhook.unknown"]]);
 }
 
@@ -151,6 +155,7 @@ fn in_stage(stage: Stage) -> Observation {
     let rank = Stage::ALL.iter().filter(|other| other.kind() == stage.kind() && **other < stage).count();
     (seen.stage, seen.requested) = (stage, Some("IDR 1000".parse().unwrap()));
     seen.occurred_at = Some(format!("2026-01-02T03:{rank:02}:00Z").parse().unwrap());
+    seen.money_at = stage.money_stage().and(seen.occurred_at);
     seen.paid = stage.moved_money().then(|| "IDR 1000".parse().unwrap());
     seen
 }
@@ -165,39 +170,126 @@ fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
     permutations(rest).iter().flat_map(|order| (0..=order.len()).map(move |at| insert(order, at))).collect()
 }
 
-/// Subsets of a lifecycle of up to five phases: no subject goes through more, and all orders of ten are millions.
+/// Subsets of a lifecycle of up to four phases: few subjects go through more, and all orders of ten are millions.
 fn lifecycles(kind: Kind) -> Vec<Vec<Stage>> {
     let stages: Vec<_> = Stage::ALL.iter().copied().filter(|stage| stage.kind() == kind).collect();
     (1_u32..1 << stages.len())
-        .filter(|set| set.count_ones() <= 5)
+        .filter(|set| set.count_ones() <= 4)
         .map(|set| stages.iter().enumerate().filter(|(n, _)| set & (1 << n) != 0).map(|(_, stage)| *stage).collect())
         .collect()
 }
 
 #[test]
-fn in_whatever_order_facts_come_the_last_stage_is_announced_and_money_that_is_here_exactly_once() {
+fn in_any_order_the_last_stage_is_announced_once_and_so_is_its_money() {
     for kind in Kind::ALL.iter().filter(|kind| **kind != Kind::Unknown) {
         for lifecycle in lifecycles(*kind) {
             let last = *lifecycle.iter().max().unwrap();
             for order in permutations(&lifecycle) {
-                let told: Vec<_> =
-                    announced(&order.iter().copied().map(in_stage).collect::<Vec<_>>()).into_iter().flatten().collect();
-                let count = |stage: Stage| told.iter().filter(|it| *it == stage.as_str()).count();
-                assert_eq!(told.last().map(String::as_str), Some(last.as_str()), "{order:?}: {told:?}");
-                assert_eq!(count(last), 1, "{order:?}: {told:?}");
+                let all = announced(&order.iter().copied().map(in_stage).collect::<Vec<_>>()).concat();
+                let (updates, first_times): (Vec<_>, Vec<_>) = all.iter().partition(|it| it.ends_with('+'));
+                let count = |stage: Stage| first_times.iter().filter(|it| **it == stage.as_str()).count();
+                assert_eq!(first_times.last().map(|it| it.as_str()), Some(last.as_str()), "{order:?}: {all:?}");
+                assert_eq!(count(last), 1, "{order:?}: {all:?}");
                 if let Some(money) = last.money_stage() {
-                    assert_eq!(count(money), 1, "{order:?}: {told:?}");
+                    assert_eq!(count(money), 1, "{order:?}: {all:?}");
                 }
-                assert!(told.iter().all(|it| !it.ends_with('+') && it != "webhook.conflict"), "{order:?}: {told:?}");
-                // Nothing that was in order is left out: a stage is not announced only if a greater one came before.
-                let mut greatest = None;
-                for stage in &order {
+                assert!(first_times.iter().all(|it| *it != "webhook.conflict"), "{order:?}: {all:?}");
+                // A stage goes unannounced only if a greater one came before.
+                let mut greatest: Option<Stage> = None;
+                let mut expected_updates = Vec::new();
+                for (n, stage) in order.iter().enumerate() {
                     let is_news = greatest.is_none_or(|greatest| *stage > greatest);
                     let is_implied = lifecycle.iter().any(|it| it != stage && it.money_stage() == Some(*stage));
-                    assert!(count(*stage) == 1 || !is_news && !is_implied, "{order:?}: {told:?}");
+                    assert!(count(*stage) == 1 || !is_news && !is_implied, "{order:?}: {all:?}");
+                    // An expiry that is received after the money makes it late, which updates what was announced.
+                    let is_first_expiry = stage.is_given_up() && !order[..n].iter().any(|it| it.is_given_up());
+                    if let Some(money) = greatest.and_then(Stage::money_stage).filter(|_| is_first_expiry) {
+                        expected_updates.push(format!("{money}+"));
+                        expected_updates.extend(greatest.filter(|it| *it != money).map(|it| format!("{it}+")));
+                    }
                     greatest = greatest.max(Some(*stage));
                 }
+                assert!(updates.iter().copied().eq(&expected_updates), "{order:?}: {all:?}");
             }
         }
     }
+}
+
+#[test]
+fn an_expiry_received_after_the_money_updates_the_money_event() {
+    let at = |stage, time: &str| {
+        let mut seen = in_stage(stage);
+        seen.occurred_at = Some(time.parse().unwrap());
+        seen.money_at = seen.money_at.and(seen.occurred_at);
+        seen
+    };
+    let paid = at(Stage::Invoice(InvoicePhase::Paid), "2026-01-02T10:00:00Z");
+    let expired = at(Stage::Invoice(InvoicePhase::Expired), "2026-01-02T09:00:00Z");
+    let expired_later = at(Stage::Invoice(InvoicePhase::Expired), "2026-01-02T11:00:00Z");
+    assert_eq!(announced(&[expired.clone(), paid.clone()]), [["invoice.expired"], ["invoice.paid"]]);
+    assert_eq!(
+        announced(&[paid.clone(), expired.clone(), expired]),
+        [vec!["invoice.paid"], vec!["invoice.paid+"], vec![]]
+    );
+    assert_eq!(announced(&[paid, expired_later])[1], Vec::<String>::new(), "the money was in time");
+}
+
+// --- The page docs/order.md ---
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/order.md");
+
+const INTRODUCTION: &str = "\
+# In whatever order webhooks arrive
+
+<!-- Written by `make docs` from the rules in ledger/src/announce.rs. -->
+
+Xendit does not promise an order, and resends old webhooks. These tables say which domain events each pair of webhooks about
+one subject publishes, in either order.
+
+Find the row of the webhook that was received first (*none*: nothing is known yet) and the column of the one that arrives now.
+The cell holds the types that are published, without their kind; **—** is a webhook that publishes nothing, because it is a
+duplicate or older than what is known. Money that is here is announced exactly once, in any order: `invoice.settled` alone
+publishes `invoice.paid` first.
+
+A second event of the same type with `update: true`, marked `+` here, adds what was not known at first: an amount, a capture or a
+reference; that the amount differs from the one requested (`amount_mismatch`); that the subject had expired, failed or been
+canceled before the money came (`paid_late`). An amount or reference that contradicts the first publishes `webhook.conflict`.
+
+Kinds that go back and forth (virtual accounts, payment methods, recurring plans, accounts, disputes and the like) are not
+listed: the webhook with the later time is published, one with an earlier time is not.
+";
+
+/// What the second of two webhooks publishes, without the kind.
+fn cell(first: Option<Stage>, then: Stage) -> String {
+    let received: Vec<_> = first.into_iter().chain([then]).map(in_stage).collect();
+    let published = announced(&received).pop().unwrap();
+    let phases: Vec<_> = published.iter().map(|it| format!("`{}`", it.split_once('.').unwrap().1)).collect();
+    if phases.is_empty() { "—".to_owned() } else { phases.join(", ") }
+}
+
+fn page() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    for kind in Kind::ALL {
+        let stages: Vec<_> = Stage::ALL.iter().copied().filter(|stage| stage.kind() == *kind).collect();
+        if kind.order() == Order::ByTime || stages.len() < 2 {
+            continue;
+        }
+        let row = |name: &str, cells: Vec<String>| format!("| {name} | {} |\n", cells.join(" | "));
+        page.extend(["\n## ", kind.as_str(), "\n\n"]);
+        page += &row("received first ↓ · arrives now →", stages.iter().map(|stage| stage.phase().to_owned()).collect());
+        page.extend(["|---|", &"---|".repeat(stages.len()), "\n"]);
+        for first in [None].into_iter().chain(stages.iter().copied().map(Some)) {
+            let name = first.map_or("*none*", Stage::phase);
+            page += &row(name, stages.iter().map(|then| cell(first, *then)).collect());
+        }
+    }
+    page
+}
+
+#[test]
+fn the_page_on_order_says_what_is_announced() {
+    if std::env::var_os("WRITE_DOCS").is_some() {
+        std::fs::write(PAGE, page()).unwrap();
+    }
+    assert!(std::fs::read_to_string(PAGE).unwrap_or_default() == page(), "run `make docs`");
 }

@@ -18,7 +18,7 @@ fn update(delivery: &str, body: &str) -> Update {
         api_version: None,
         content_type: None,
     };
-    Update::new(Webhook::parse(body.as_bytes(), None).unwrap().observe(), delivery, body)
+    Update::new(&Webhook::parse(body.as_bytes(), None).unwrap(), delivery)
 }
 
 fn step(known: Option<&Item>, update: &Update) -> Item {
@@ -73,7 +73,7 @@ fn the_detail_is_what_consumers_are_promised() {
         "environment": "test",
         "source": "webhook",
         "account": "acc-1",
-        "subject": { "kind": "invoice", "id": "inv-1" },
+        "subject": { "kind": "invoice", "within": null, "id": "inv-1" },
         "reference": "order-1",
         "phase": "paid",
         "previous_phase": "expired",
@@ -183,6 +183,9 @@ fn more_captures_than_fit_are_left_out_and_that_is_said() {
 fn a_webhook_that_is_not_understood_says_why() {
     let (event, detail) =
         only(&[r#"{"event":"payout.succeeded","business_id":"acc-1","data":{"status":"SUCCEEDED"}}"#]);
-    assert_eq!((event.detail_type.as_str(), &detail["unknown_reason"]), ("webhook.unknown", &json!("no usable id")));
+    assert_eq!(
+        (event.detail_type.as_str(), &detail["unknown_reason"]),
+        ("webhook.unknown", &json!("missing or malformed id"))
+    );
     assert_eq!((&detail["subject"]["kind"], &detail["account"]), (&json!("unknown"), &json!("acc-1")));
 }

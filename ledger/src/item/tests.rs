@@ -17,7 +17,7 @@ fn update(delivery: &str, body: &str) -> Update {
         api_version: None,
         content_type: None,
     };
-    Update::new(Webhook::parse(body.as_bytes(), None).unwrap().observe(), delivery, body)
+    Update::new(&Webhook::parse(body.as_bytes(), None).unwrap(), delivery)
 }
 
 fn write(known: Option<&Item>, update: &Update) -> Item {
@@ -132,6 +132,52 @@ fn an_outbox_that_is_full_lets_the_queue_wait() {
     assert_eq!(Item::step(Some(&item), &next), Err(NotApplied::OutboxFull));
     item.outbox.pop_first();
     write(Some(&item), &next);
+}
+
+#[test]
+fn a_crowded_outbox_is_published_by_the_next_delivery() {
+    let mut item = write(None, &update("d-0", &account(0)));
+    for minute in 1..MANY_PENDING {
+        item = write(Some(&item), &update(&format!("d-{minute}"), &account(minute)));
+    }
+    assert_eq!((item.pending_of("d-0").len(), item.outbox.len()), (1, MANY_PENDING), "each publishes its own");
+    let next = write(Some(&item), &update("d-x", &account(MANY_PENDING)));
+    let order: Vec<_> = next.pending_of("d-x").iter().map(|(_, pending)| pending.delivery.clone()).collect();
+    assert_eq!((order[0].as_str(), order[1].as_str(), order.len()), ("d-0", "d-1", MANY_PENDING + 1));
+    assert!(next.pending_of("d-0").is_empty(), "and nobody else does");
+}
+
+#[test]
+fn states_that_do_not_fit_beside_waiting_events_are_left_out() {
+    let large = |id: usize| {
+        let captures: Vec<_> =
+            (0..400).map(|n| format!(r#"{{"capture_id":"cap-{id}-{n:0>60}","capture_amount":1}}"#)).collect();
+        format!(
+            r#"{{"event":"payment.capture","data":{{"payment_id":"p","currency":"IDR","captures":[{}]}}}}"#,
+            captures.join(",")
+        )
+    };
+    let mut item = write(None, &update("d-0", &large(0)));
+    for n in 1..12 {
+        let reference = format!(r#""reference_id":"r-{n}","payment_id""#);
+        item = write(Some(&item), &update(&format!("d-{n}"), &large(0).replace(r#""payment_id""#, &reference)));
+    }
+    assert_eq!(item.outbox.len(), 10, "the captures, the reference, and conflicts until one more tells nothing new");
+    assert!(item.outbox.values().any(|pending| pending.state.is_some()));
+    assert!(item.outbox.values().filter(|pending| pending.state.is_none()).count() > 1);
+    assert!(serde_json::to_string(&item).unwrap().len() < 300 * 1024);
+}
+
+/// What an older deployment must be able to read: a change here needs another format.
+#[test]
+fn the_stages_of_the_format_are_these() {
+    let stages: Vec<_> = Stage::ALL.iter().map(|stage| stage.as_str()).collect();
+    let digest = hex::encode(Sha256::digest(stages.join(" ")));
+    assert_eq!(
+        (FORMAT, stages.len(), &digest[..16]),
+        (1, 89, "273080ce5f9fb748"),
+        "raise FORMAT, then write the new numbers here"
+    );
 }
 
 #[test]

@@ -52,7 +52,7 @@ struct Unordered {
     captures: BTreeMap<String, (BTreeSet<Money>, usize)>,
     references: BTreeSet<String>,
     channel: Option<String>,
-    given_up: Option<GivenUp>,
+    times: (Option<Timestamp>, Option<GivenUp>),
 }
 
 impl From<&State> for Unordered {
@@ -65,7 +65,7 @@ impl From<&State> for Unordered {
             captures: state.captures.iter().map(|(id, stated)| (id.clone(), of(stated))).collect(),
             references: state.reference.answers().cloned().collect(),
             channel: it.channel,
-            given_up: it.given_up,
+            times: (it.money_at, it.given_up),
         }
     }
 }
@@ -99,7 +99,7 @@ fn observation_of(kind: Kind) -> impl Strategy<Value = Observation> {
         0..=3,
     );
     let template = seen(r#"{"event":"moon.landed"}"#);
-    (fact, amount(), amount(), captures, word(), word()).prop_map(
+    (fact, amount(), amount(), captures, word(), word(), option::of(time())).prop_map(
         move |(
             (stage, mark, occurred_at, status, event, failure_code),
             paid,
@@ -107,12 +107,13 @@ fn observation_of(kind: Kind) -> impl Strategy<Value = Observation> {
             captures,
             reference,
             channel,
+            money_at,
         )| {
             let mut seen = template.clone();
             (seen.stage, seen.mark, seen.occurred_at, seen.status) = (stage, mark, occurred_at, status);
             (seen.event, seen.failure_code) = (event.to_owned(), failure_code);
             (seen.paid, seen.requested, seen.captures) = (paid, requested, captures);
-            (seen.reference, seen.channel) = (reference, channel);
+            (seen.reference, seen.channel, seen.money_at) = (reference, channel, money_at);
             seen
         },
     )
@@ -305,12 +306,29 @@ fn an_earlier_time_for_the_same_fact_is_kept_without_a_word() {
 }
 
 #[test]
-fn an_expiry_after_the_money_is_remembered_without_a_word() {
-    let Change::Known(transition) = change(&invoice("PAID", "1000", 3), &invoice("EXPIRED", "null", 2)) else {
-        panic!("it is kept")
+fn an_expiry_received_after_the_money_is_kept_and_decides_whether_the_money_was_late() {
+    for (expired, is_late) in [(2, true), (4, false)] {
+        let Change::Known(transition) = change(&invoice("PAID", "1000", 3), &invoice("EXPIRED", "null", expired))
+        else {
+            panic!("it is kept")
+        };
+        assert_eq!(transition.after.stage.phase(), "paid");
+        assert_eq!(transition.after.is_paid_late(), is_late);
+        assert_eq!(transition.announcements.len(), usize::from(is_late));
+    }
+}
+
+#[test]
+fn a_settlement_does_not_make_money_late() {
+    let paid = |status: &str, minute: u32| {
+        seen(&invoice(status, "1000", minute).replace('}', r#","paid_at":"2026-01-02T03:01:00Z"}"#))
     };
-    assert_eq!((transition.announcements, transition.after.stage.phase()), (vec![], "paid"));
-    assert!(transition.after.is_paid_late());
+    let all = [seen(&invoice("EXPIRED", "null", 2)), paid("PAID", 3), paid("SETTLED", 4)];
+    for order in [[0, 1, 2], [0, 2, 1], [2, 0, 1], [2, 1, 0], [1, 2, 0], [1, 0, 2]] {
+        let state = after(order.map(|n| &all[n]));
+        assert!(!state.is_paid_late(), "{order:?}");
+        assert_eq!(state.money_at, Some("2026-01-02T03:01:00Z".parse().unwrap()));
+    }
 }
 
 #[test]
@@ -324,28 +342,53 @@ fn money_is_late_by_xendits_times() {
     };
     assert!(late(5, 6) && late(5, 5) && !late(5, 4));
     let mut timeless = seen(&invoice("PAID", "1000", 1));
-    timeless.occurred_at = None;
+    (timeless.occurred_at, timeless.money_at) = (None, None);
     assert!(after(&[seen(&invoice("EXPIRED", "null", 5)), timeless]).is_paid_late(), "the goods may be gone");
     assert!(!state(&invoice("PAID", "1000", 1)).is_paid_late());
     assert!(!state(&invoice("EXPIRED", "null", 1)).is_paid_late(), "nothing was paid");
 }
 
+/// Whether each of some observations, one after the other, adds a contradiction.
+fn contradicts(observations: &[Observation]) -> Vec<bool> {
+    let mut known: Option<State> = None;
+    let mut added = Vec::new();
+    for seen in observations {
+        let after = known.clone().map_or_else(|| State::from(seen), |known| known.merge(State::from(seen)));
+        added.push(after.contradicts_more_than(known.as_ref()));
+        known = Some(after);
+    }
+    added
+}
+
 #[test]
-fn contradictions_are_counted_across_stages_and_captures() {
-    let conflicts =
-        |bodies: &[String]| after(&bodies.iter().map(|body| seen(body)).collect::<Vec<_>>()).contradictions();
-    assert_eq!(conflicts(&[invoice("PAID", "1000", 1), invoice("SETTLED", "1000", 2)]), 0);
-    assert_eq!(conflicts(&[invoice("PAID", "1000", 1), invoice("SETTLED", "1", 2)]), 1);
+fn an_answer_that_differs_from_the_first_is_a_contradiction_once() {
+    let of = |bodies: &[String]| contradicts(&bodies.iter().map(|body| seen(body)).collect::<Vec<_>>());
+    let (paid, settled) = (invoice("PAID", "1000", 1), invoice("SETTLED", "1000", 2));
+    assert_eq!(of(&[paid.clone(), settled]), [false, false]);
+    let other = invoice("SETTLED", "1", 2);
+    assert_eq!(of(&[paid, other.clone(), other]), [false, true, false]);
     let captured = |captures: &[(&str, &str)]| payment("payment.capture", "SUCCEEDED", captures);
-    assert_eq!(conflicts(&[captured(&[("c1", "1")]), captured(&[("c1", "2")])]), 1);
+    assert_eq!(of(&[captured(&[("c1", "1")]), captured(&[("c1", "2")])]), [false, true]);
     let other_reference = captured(&[]).replace(r#""reference_id":"o""#, r#""reference_id":"p""#);
-    assert_eq!(conflicts(&[captured(&[]), other_reference]), 1);
-    let mut total = seen(&captured(&[("c1", "60")]));
-    total.paid = Some(money("100"));
-    assert_eq!(State::from(&total).contradictions(), 1);
-    total.captures.insert("c2".to_owned(), money("40"));
-    assert_eq!(State::from(&total).contradictions(), 0);
-    assert_eq!(State::from(&total).paid_in_all(), Some(money("100")));
+    assert_eq!(of(&[captured(&[]), other_reference]), [false, true]);
+}
+
+#[test]
+fn a_total_that_is_not_the_sum_is_a_contradiction_and_so_is_each_further_amount() {
+    let total = |paid: &str| {
+        let mut seen = seen(&payment("payment.capture", "SUCCEEDED", &[]));
+        seen.paid = Some(money(paid));
+        seen
+    };
+    let part = |id: &str, amount: &str| seen(&payment("payment.capture", "SUCCEEDED", &[(id, amount)]));
+    assert_eq!(contradicts(&[total("100"), part("c1", "60"), total("200")]), [false, true, true]);
+    assert_eq!(contradicts(&[total("100"), part("c1", "60"), part("c1", "61")]), [false, true, true]);
+    assert_eq!(contradicts(&[total("100"), part("c1", "60"), part("c2", "40")]), [false, true, false]);
+    let whole = State::from(&total("100")).merge(State::from(&part("c1", "60"))).merge(State::from(&part("c2", "40")));
+    assert_eq!(whole.paid_in_all(), Some(money("100")));
+    let mut foreign = part("c2", "1");
+    foreign.captures.insert("c2".to_owned(), "PHP 1".parse().unwrap());
+    assert_eq!(contradicts(&[part("c1", "1"), foreign]), [false, true]);
 }
 
 #[test]
@@ -363,15 +406,22 @@ fn captures_are_summed_unless_they_are_in_doubt_or_differ_in_currency() {
 fn more_captures_than_are_kept_leave_a_mark_and_put_the_sum_in_doubt() {
     let many: Vec<_> = (0..600).map(|n| (format!("cap-{n:0>60}"), "1")).collect();
     let parts: Vec<_> = many.iter().map(|(id, amount)| (id.as_str(), *amount)).collect();
-    let fits = MAX_CAPTURE_BYTES / (64 + BYTES_PER_CAPTURE);
+    let fits = MAX_CAPTURE_BYTES / (64 + BYTES_PER_AMOUNT);
     let full = state(&payment("payment.capture", "SUCCEEDED", &parts[..fits]));
     assert_eq!((full.captures.len(), full.captures_overflow), (fits, false));
     assert_eq!(full.paid_in_all(), Some(money(&fits.to_string())));
     let over = state(&payment("payment.capture", "SUCCEEDED", &parts[..=fits]));
     assert_eq!((over.captures.len(), over.captures_overflow, over.paid_in_all()), (fits, true, None));
-    assert_eq!(over.contradictions(), 1, "somebody has to look");
+    assert!(over.contradicts_more_than(Some(&full)), "somebody has to look");
     let known = full.merge(over.clone());
     assert_eq!(known.clone().merge(over), known, "and it stays like that");
+    let in_doubt = parts.iter().take(fits).map(|(id, _)| (*id, "2")).collect::<Vec<_>>();
+    let doubted = known.merge(state(&payment("payment.capture", "SUCCEEDED", &in_doubt)));
+    assert_eq!(
+        doubted.captures.values().map(|it| it.answers().count()).sum::<usize>(),
+        fits,
+        "contradicting amounts count"
+    );
 }
 
 #[test]

@@ -1,24 +1,20 @@
-//! Sub-accounts of a platform: their making, their suspension, their verification.
+//! Sub-accounts of a platform: creation, suspension, verification.
 //!
-//! An account's events belong to the account itself: the envelope names it, or its master, or nobody.
+//! An account's events belong to the account itself: the wrapper names it, or its master, or no account.
 
-use crate::{
-    lifecycle::{
-        AccountPhase::{Activated, Cleared, Created, Registered, Suspected, Suspended},
-        AccountVerificationPhase::{Failed, InProgress, Passed, ResubmissionRequired},
-        Stage::{Account, AccountVerification},
-    },
-    observation::{Mark, Observation},
-    resource::{COMMON, MarkedBy, Resource},
-    webhook::{Envelope, Event, Form, Product, Url},
-};
+use super::prelude::*;
+use AccountPhase::{Activated, Cleared, Created, Registered, Suspected, Suspended};
+use AccountVerificationPhase::{Failed, InProgress, Passed, ResubmissionRequired};
 
 /// A sub-account. Those of managed accounts have `user_id`.
 const ACCOUNTS: Resource = Resource {
     id: &["id", "user_id"],
     statuses: &[("SUSPECTED", Account(Suspected)), ("SUSPENDED", Account(Suspended)), ("CLEARED", Account(Cleared))],
-    // An account that is suspended once more may be so for another reason.
+    // An account may be suspended again for another reason.
     marked_by: MarkedBy::Updated,
+    is_account: true,
+    // An account may have no time of its own, or only that of its creation.
+    timed_by_wrapper: true,
     ..COMMON
 };
 
@@ -28,7 +24,7 @@ pub(super) const ACCOUNT: Product = Product {
     form: Form::Enveloped,
     resource: &ACCOUNTS,
     events: &[
-        // The status of an account that was made is one of another lifecycle, from INVITED to LIVE.
+        // A created account's status belongs to another lifecycle, from INVITED to LIVE.
         Event::regardless("account.registered", Account(Registered)),
         Event::regardless("account.created", Account(Created)),
         Event::regardless("account.activated", Account(Activated)),
@@ -36,20 +32,7 @@ pub(super) const ACCOUNT: Product = Product {
         Event::new("account.suspended", &[Account(Suspended)]),
         Event::new("account.cleared", &[Account(Cleared)]),
     ],
-    adjust: Some(|seen, envelope| {
-        own_account(seen, envelope);
-        // The envelope's time is the event's here. It has to do where the object has no time of its own, or only the one
-        // at which the account was made, which would put its activation before its registration.
-        if !matches!(seen.mark, Some(Mark::At(_))) {
-            seen.occurred_at = envelope.created.or(seen.occurred_at);
-        }
-    }),
 };
-
-/// The account that an event about an account belongs to.
-fn own_account(seen: &mut Observation, _: &Envelope) {
-    seen.account = Some(seen.id.clone());
-}
 
 /// The verification of a sub-account.
 const VERIFICATIONS: Resource = Resource {
@@ -60,8 +43,9 @@ const VERIFICATIONS: Resource = Resource {
         ("FAILED", AccountVerification(Failed)),
         ("PASSED", AccountVerification(Passed)),
     ],
-    // Papers may be asked for once more, for another reason.
+    // Documents may be requested again for another reason.
     marked_by: MarkedBy::Updated,
+    is_account: true,
     ..COMMON
 };
 
@@ -71,5 +55,4 @@ pub(super) const VERIFICATION: Product = Product {
     form: Form::Enveloped,
     resource: &VERIFICATIONS,
     events: &[Event::by_status("account.verification")],
-    adjust: Some(own_account),
 };

@@ -1,16 +1,8 @@
 //! Account holders: their verification, and what they may do, channel by channel.
 
-use crate::{
-    lifecycle::{
-        AccountHolderPhase::{Failed, InProgress, Passed, ResubmissionRequired},
-        CapabilitiesPhase::Updated,
-        Stage::{self, AccountHolder, Capabilities},
-    },
-    object::Fields,
-    observation::Unknown,
-    resource::{COMMON, MarkedBy, Resource},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use AccountHolderPhase::{Failed, InProgress, Passed, ResubmissionRequired};
+use CapabilitiesPhase::Updated;
 
 /// An account holder who is being verified.
 const VERIFICATIONS: Resource = Resource {
@@ -21,7 +13,7 @@ const VERIFICATIONS: Resource = Resource {
         ("FAILED", AccountHolder(Failed)),
         ("PASSED", AccountHolder(Passed)),
     ],
-    // Papers may be asked for once more, for another reason.
+    // Documents may be requested again for another reason.
     marked_by: MarkedBy::Updated,
     ..COMMON
 };
@@ -32,22 +24,20 @@ pub(super) const VERIFICATION: Product = Product {
     form: Form::Enveloped,
     resource: &VERIFICATIONS,
     events: &[Event::by_status("account_holder.kyc.status")],
-    adjust: None,
 };
 
 /// What an account holder may do. Nothing but its content distinguishes one list of capabilities from the next.
-const LISTS: Resource = Resource { status: &[], marked_by: MarkedBy::Content("capabilities"), ..COMMON };
+const CAPABILITY_LISTS: Resource = Resource { marked_by: MarkedBy::Content("capabilities"), ..COMMON };
 
 pub(super) const CAPABILITIES: Product = Product {
     name: "xenPlatform (account holder, capabilities)",
     url: Url::Dashboard("capabilities"),
     form: Form::Enveloped,
-    resource: &LISTS,
-    events: &[Event::by("account_holder.capabilities.status", &[Capabilities(Updated)], listed)],
-    adjust: None,
+    resource: &CAPABILITY_LISTS,
+    events: &[Event::by("account_holder.capabilities.status", &[Capabilities(Updated)], stage_of_list)],
 };
 
 /// Without the list, the event says nothing.
-fn listed(fields: &mut Fields<'_, '_>) -> Result<Stage, Unknown> {
+fn stage_of_list(fields: &mut Fields<'_, '_>) -> Result<Stage, Unknown> {
     fields.has("capabilities").then_some(Capabilities(Updated)).ok_or(Unknown::Missing("capabilities"))
 }

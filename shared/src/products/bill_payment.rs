@@ -1,20 +1,14 @@
 //! Bill payments: a bill paid for a customer. The API's page and the guide name the events differently, and put the
 //! object in different places.
 
-use crate::{
-    lifecycle::{
-        BillPaymentPhase::{Failed, Succeeded},
-        Stage::BillPayment,
-    },
-    resource::{COMMON, Resource, Role},
-    webhook::{Event, Form, Place, Product, Url},
-};
+use super::prelude::*;
+use BillPaymentPhase::{Failed, Succeeded};
 
 /// A bill payment.
 const PAYMENTS: Resource = Resource {
     id: &["payment_id", "id"],
     statuses: &[
-        // The spelling of the API's page, and the one that it means.
+        // The API page's misspelling, and the intended word.
         ("SUCCEEDDED", BillPayment(Succeeded)),
         ("SUCCEEDED", BillPayment(Succeeded)),
         ("FAILED", BillPayment(Failed)),
@@ -42,5 +36,4 @@ pub(super) const BILL_PAYMENT: Product = Product {
         Event::new("bill_payments.succeeded", &[BillPayment(Succeeded)]),
         Event::new("bill_payments.failed", &[BillPayment(Failed)]),
     ],
-    adjust: None,
 };

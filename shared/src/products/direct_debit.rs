@@ -1,16 +1,10 @@
 //! Direct debit before the payments API: payments, payment methods that expire, and accounts that were linked. All flat,
 //! with an event name, and with the time under `timestamp`.
 
-use crate::{
-    lifecycle::{
-        LinkedAccountPhase::Linked,
-        PaymentMethodPhase::{Expired, Expiring},
-        PaymentPhase::{Failed, Pending, Succeeded},
-        Stage::{LinkedAccount, Payment, PaymentMethod},
-    },
-    resource::{COMMON, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use LinkedAccountPhase::Linked;
+use PaymentMethodPhase::{Expired, Expiring};
+use PaymentPhase::{Failed, Pending, Succeeded};
 
 /// A payment.
 const PAYMENTS: Resource = Resource {
@@ -26,7 +20,6 @@ pub(super) const PAYMENT: Product = Product {
     form: Form::Flat,
     resource: &PAYMENTS,
     events: &[Event::by_status("direct_debit.payment")],
-    adjust: None,
 };
 
 /// A payment method or a linked account, of which little but the id is known.
@@ -42,7 +35,6 @@ pub(super) const EXPIRY: Product = Product {
         Event::regardless("payment_method.expiry.expiring", PaymentMethod(Expiring)),
         Event::regardless("payment_method.expiry.expired", PaymentMethod(Expired)),
     ],
-    adjust: None,
 };
 
 /// The events of a failure and of a choice of account are known by hearsay only.
@@ -52,5 +44,4 @@ pub(super) const LINKED_ACCOUNT: Product = Product {
     form: Form::Flat,
     resource: &BY_ID,
     events: &[Event::regardless("linked_account_token.successful", LinkedAccount(Linked))],
-    adjust: None,
 };

@@ -1,15 +1,8 @@
-//! Disbursements, the payouts of old: Indonesian ones, Philippine ones, and batches of the former. None of the bodies has
+//! Disbursements, the legacy payouts: Indonesian ones, Philippine ones, and batches of the former. None of the bodies has
 //! an event name.
 
-use crate::{
-    lifecycle::{
-        PayoutBatchPhase,
-        PayoutPhase::{Failed, Pending, Succeeded},
-        Stage::{self, Payout, PayoutBatch},
-    },
-    resource::{COMMON, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use PayoutPhase::{Failed, Pending, Succeeded};
 
 const STATUSES: &[(&str, Stage)] =
     &[("PENDING", Payout(Pending)), ("COMPLETED", Payout(Succeeded)), ("FAILED", Payout(Failed))];
@@ -25,7 +18,6 @@ pub(super) const INDONESIA: Product = Product {
         ..COMMON
     },
     events: &[Event::by_status("disbursement")],
-    adjust: None,
 };
 
 pub(super) const PHILIPPINES: Product = Product {
@@ -39,12 +31,12 @@ pub(super) const PHILIPPINES: Product = Product {
         ..COMMON
     },
     events: &[Event::by_status("ph_disbursement")],
-    adjust: None,
 };
 
 /// A batch of Indonesian disbursements. Which of its lines failed is in the body.
 const BATCHES: Resource = Resource {
     statuses: &[
+        ("PENDING", PayoutBatch(PayoutBatchPhase::Pending)),
         ("COMPLETED", PayoutBatch(PayoutBatchPhase::Completed)),
         ("FAILED", PayoutBatch(PayoutBatchPhase::Failed)),
     ],
@@ -60,5 +52,4 @@ pub(super) const BATCH: Product = Product {
     form: Form::Unnamed,
     resource: &BATCHES,
     events: &[Event::by_status("batch_disbursement")],
-    adjust: None,
 };

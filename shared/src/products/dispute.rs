@@ -1,15 +1,7 @@
-//! Disputes: a payer who asks the bank for the money back, and what becomes of it.
+//! Disputes (chargebacks) and their outcome.
 
-use crate::{
-    lifecycle::{
-        DisputePhase::{ActionRequired, DueDateApproaching, Lost, UnderReview, Won},
-        Stage::{self, Dispute},
-    },
-    object::Fields,
-    observation::Unknown,
-    resource::{COMMON, MarkedBy, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use DisputePhase::{ActionRequired, DueDateApproaching, Lost, UnderReview, Won};
 
 /// A dispute.
 const DISPUTES: Resource = Resource {
@@ -21,7 +13,7 @@ const DISPUTES: Resource = Resource {
     ],
     // Action is required again when the bank wants to know more.
     marked_by: MarkedBy::UpdatedAndReason("status_reason"),
-    // What was disputed, and what it came to in the end, whoever won.
+    // The disputed amount, and the final amount.
     amounts: &[(Role::Requested, "amount.initial"), (Role::Result, "amount.terminal")],
     ..COMMON
 };
@@ -33,18 +25,17 @@ pub(super) const DISPUTE: Product = Product {
     resource: &DISPUTES,
     events: &[
         Event::new("dispute.action_required", &[Dispute(ActionRequired)]),
-        Event::by("dispute.due_date_approaching", &[Dispute(DueDateApproaching)], reminded),
+        Event::by("dispute.due_date_approaching", &[Dispute(DueDateApproaching)], stage_of_reminder),
         Event::new("dispute.under_review", &[Dispute(UnderReview)]),
         Event::new("dispute.won", &[Dispute(Won)]),
         Event::new("dispute.lost", &[Dispute(Lost)]),
     ],
-    adjust: None,
 };
 
-/// A reminder: the dispute is where it was.
-fn reminded(fields: &mut Fields<'_, '_>) -> Result<Stage, Unknown> {
-    match fields.text("status").as_deref() {
-        None | Some("ACTION_REQUIRED") => Ok(Dispute(DueDateApproaching)),
+/// A reminder does not change the status.
+fn stage_of_reminder(fields: &mut Fields<'_, '_>) -> Result<Stage, Unknown> {
+    match DISPUTES.stage(fields)? {
+        None | Some(Dispute(ActionRequired)) => Ok(Dispute(DueDateApproaching)),
         Some(_) => Err(Unknown::Value("status")),
     }
 }

@@ -1,17 +1,8 @@
 //! E-wallet charges and their refunds. `ewallet.capture` is sent for success and for failure alike, and again by
 //! Xendit's reconciliation, so the status decides and not the name.
 
-use crate::{
-    lifecycle::{
-        PaymentPhase::{Failed, Pending, Succeeded, Voided},
-        RefundPhase,
-        Stage::{self, Payment, Refund},
-    },
-    object::Fields,
-    observation::Unknown,
-    resource::{COMMON, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use PaymentPhase::{Failed, Pending, Succeeded, Voided};
 
 /// A charge.
 const CHARGES: Resource = Resource {
@@ -31,22 +22,20 @@ pub(super) const CHARGE: Product = Product {
     url: Url::Api("ewallet"),
     form: Form::Enveloped,
     resource: &CHARGES,
-    events: &[Event::by_status("ewallet.capture"), Event::by("ewallet.void", &[Payment(Voided)], voided)],
-    adjust: None,
+    events: &[Event::by_status("ewallet.capture"), Event::by("ewallet.void", &[Payment(Voided)], stage_of_void)],
 };
 
-/// No body of `ewallet.void` has been published. `status` may go on saying SUCCEEDED, as the charge did: only a void that
-/// is said to have been made counts as one.
-fn voided(fields: &mut Fields<'_, '_>) -> Result<Stage, Unknown> {
-    let said = |fields: &mut Fields<'_, '_>, path, word: &str| fields.text(path).is_some_and(|text| text == word);
+/// No body of `ewallet.void` has been published. `status` may still be SUCCEEDED: only a confirmed void counts.
+fn stage_of_void(fields: &mut Fields<'_, '_>) -> Result<Stage, Unknown> {
+    let is = |fields: &mut Fields<'_, '_>, path, word: &str| fields.text(path).is_some_and(|text| text == word);
     if fields.has("void_status") {
-        return if said(fields, "void_status", "SUCCEEDED") {
+        return if is(fields, "void_status", "SUCCEEDED") {
             Ok(Payment(Voided))
         } else {
             Err(Unknown::Value("void_status"))
         };
     }
-    if said(fields, "status", "VOIDED") { Ok(Payment(Voided)) } else { Err(Unknown::Missing("void_status")) }
+    if is(fields, "status", "VOIDED") { Ok(Payment(Voided)) } else { Err(Unknown::Missing("void_status")) }
 }
 
 /// A refund made through the charge, and not through the unified refunds.
@@ -66,5 +55,4 @@ pub(super) const REFUND: Product = Product {
     form: Form::Enveloped,
     resource: &REFUNDS,
     events: &[Event::by_status("ewallet.refund")],
-    adjust: None,
 };

@@ -1,24 +1,17 @@
 //! The e-wallets of 2019, retired but still resent: DANA and `LinkAja` without an event name and without an id, OVO with
 //! both.
 
-use crate::{
-    lifecycle::{
-        PaymentPhase::{Expired, Failed, Succeeded},
-        Stage::Payment,
-    },
-    resource::{COMMON, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use PaymentPhase::{Expired, Failed, Succeeded};
 
 /// A payment by DANA or `LinkAja`.
 const CHARGES: Resource = Resource {
-    // Nothing else names the payment. The reference had to be unique within a wallet. `LinkAja`'s body names no account.
+    // The body has no id, and `LinkAja`'s no account. References had to be unique per wallet.
     id: &["external_id"],
     within: Some("ewallet_type"),
     // DANA's word and LinkAja's.
     status: &["payment_status", "status"],
     statuses: &[("PAID", Payment(Succeeded)), ("SUCCESS_COMPLETED", Payment(Succeeded)), ("EXPIRED", Payment(Expired))],
-    reference: &["external_id"],
     channel: &["ewallet_type"],
     times: &["transaction_date"],
     amounts: &[(Role::Only, "amount")],
@@ -32,7 +25,6 @@ pub(super) const CHARGE: Product = Product {
     form: Form::Unnamed,
     resource: &CHARGES,
     events: &[Event::by_status("ewallet_2019")],
-    adjust: None,
 };
 
 /// A payment by OVO.
@@ -50,5 +42,4 @@ pub(super) const OVO: Product = Product {
     form: Form::Flat,
     resource: &OVO_CHARGES,
     events: &[Event::by_status("ewallet.payment")],
-    adjust: None,
 };

@@ -1,13 +1,7 @@
 //! Invoices and payment links: one flat body without an event name, sent when an invoice is paid or expires.
 
-use crate::{
-    lifecycle::{
-        InvoicePhase::{Expired, Paid, Pending, Settled},
-        Stage::Invoice,
-    },
-    resource::{COMMON, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use InvoicePhase::{Expired, Paid, Pending, Settled};
 
 /// A body without `id` has been published. No other field names the invoice, so such a body is kept as unknown.
 const RESOURCE: Resource = Resource {
@@ -31,5 +25,4 @@ pub(super) const INVOICE: Product = Product {
     form: Form::Unnamed,
     resource: &RESOURCE,
     events: &[Event::by_status("invoice")],
-    adjust: None,
 };

@@ -1,14 +1,8 @@
-//! `PayLater`: goods now, money from a lender. The enveloped body of today, and the flat one without an event name of
+//! `PayLater`: payments on credit. The enveloped body of today, and the flat one without an event name of
 //! cardless credit before it.
 
-use crate::{
-    lifecycle::{
-        PaymentPhase::{Canceled, Expired, Failed, Pending, Succeeded},
-        Stage::Payment,
-    },
-    resource::{COMMON, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use PaymentPhase::{Canceled, Expired, Failed, Pending, Succeeded};
 
 /// A charge.
 const CHARGES: Resource = Resource {
@@ -23,7 +17,6 @@ pub(super) const PAYMENT: Product = Product {
     form: Form::Enveloped,
     resource: &CHARGES,
     events: &[Event::by_status("paylater.payment")],
-    adjust: None,
 };
 
 /// A charge of cardless credit.
@@ -50,5 +43,4 @@ pub(super) const CARDLESS_CREDIT: Product = Product {
     form: Form::Unnamed,
     resource: &CARDLESS,
     events: &[Event::by_status("cardless_credit")],
-    adjust: None,
 };

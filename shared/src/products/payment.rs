@@ -1,15 +1,9 @@
-//! Payments v3: money reserved, collected, refused or lapsed. The event's name says which; a status that says otherwise
-//! makes the webhook one that nobody should act on.
+//! Payments v3: authorized, captured, failed or expired. The event's name says which; a contradicting status makes the
+//! webhook unknown.
 
-use crate::{
-    lifecycle::{
-        CardPhase::Verified,
-        PaymentPhase::{Authorized, Canceled, Expired, Failed, Pending, Succeeded},
-        Stage::{Card, Payment},
-    },
-    resource::{COMMON, Captures, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use CardPhase::Verified;
+use PaymentPhase::{Authorized, Canceled, Expired, Failed, Pending, Succeeded};
 
 /// A payment.
 const PAYMENTS: Resource = Resource {
@@ -34,19 +28,18 @@ pub(super) const PAYMENT: Product = Product {
     form: Form::Enveloped,
     resource: &PAYMENTS,
     events: &[
-        // Money collected, all of it or a part.
+        // Money was captured, in full or in part.
         Event::new("payment.capture", &[Payment(Succeeded)]),
-        // Money reserved, to be captured later.
+        // Money is reserved, to be captured later.
         Event::new("payment.authorization", &[Payment(Authorized)]),
         Event::new("payment.failure", &[Payment(Failed), Payment(Canceled)]),
         // An authorization lapsed.
         Event::new("payment.expiry", &[Payment(Expired), Payment(Canceled)]),
     ],
-    adjust: None,
 };
 
-/// A card that was verified without a payment. No more is known than that `data` is the payment request, under `id`: it
-/// must not be mistaken for money.
+/// A card that was verified without a payment. One third-party source only: `data` is the payment request, keyed `id`. It is
+/// not a payment.
 const VERIFICATIONS: Resource = Resource { statuses: &[("SUCCEEDED", Card(Verified))], ..COMMON };
 
 pub(super) const VERIFICATION: Product = Product {
@@ -55,5 +48,4 @@ pub(super) const VERIFICATION: Product = Product {
     form: Form::Enveloped,
     resource: &VERIFICATIONS,
     events: &[Event::by_status("payment.verified")],
-    adjust: None,
 };

@@ -1,15 +1,9 @@
 //! Payment methods of payments v2: a card, account or wallet that can be charged.
 
-use crate::{
-    lifecycle::{
-        PaymentMethodPhase::{Active, Expired, Failed, Inactive, Pending},
-        Stage::PaymentMethod,
-    },
-    resource::{COMMON, Resource},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use PaymentMethodPhase::{Active, Expired, Failed, Inactive, Pending};
 
-/// The channel of a payment method inside a payment: the one that its type names is filled. A card has none.
+/// The channel of a payment method inside a payment. Only the object for the method's type is filled. A card has no channel.
 pub(super) const CHANNEL: &[&str] = &[
     "payment_method.direct_bank_transfer.channel_code",
     "payment_method.direct_debit.channel_code",
@@ -55,5 +49,4 @@ pub(super) const PAYMENT_METHOD: Product = Product {
         Event::new("payment_method.expired", &[PaymentMethod(Expired), PaymentMethod(Inactive)]),
         Event::new("payment_method.failed", &[PaymentMethod(Failed)]),
     ],
-    adjust: None,
 };

@@ -1,13 +1,7 @@
 //! Payment requests v3 that expired. What was paid for a request, even after its expiry, is sent as a payment.
 
-use crate::{
-    lifecycle::{
-        PaymentRequestPhase::{Expired, Succeeded},
-        Stage::PaymentRequest,
-    },
-    resource::{COMMON, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use PaymentRequestPhase::{Expired, Succeeded};
 
 /// A payment request.
 const REQUESTS: Resource = Resource {
@@ -27,5 +21,4 @@ pub(super) const PAYMENT_REQUEST: Product = Product {
         // Not in Xendit's pages, but said to be what is sent.
         Event::new("payment_request.expired", &[PaymentRequest(Expired)]),
     ],
-    adjust: None,
 };

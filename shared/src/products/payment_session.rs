@@ -1,14 +1,8 @@
 //! Payment sessions: a checkout page that was completed or left. What was paid on it is sent as a payment, so the
 //! session's amount is what it requested.
 
-use crate::{
-    lifecycle::{
-        PaymentSessionPhase::{Canceled, Completed, Expired},
-        Stage::PaymentSession,
-    },
-    resource::{COMMON, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use PaymentSessionPhase::{Canceled, Completed, Expired};
 
 /// A payment session.
 const SESSIONS: Resource = Resource {
@@ -32,5 +26,4 @@ pub(super) const PAYMENT_SESSION: Product = Product {
         Event::new("payment_session.completed", &[PaymentSession(Completed)]),
         Event::new("payment_session.expired", &[PaymentSession(Expired), PaymentSession(Canceled)]),
     ],
-    adjust: None,
 };

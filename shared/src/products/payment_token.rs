@@ -1,13 +1,7 @@
 //! Payment tokens v3: a card or wallet saved for later payments.
 
-use crate::{
-    lifecycle::{
-        PaymentTokenPhase::{Active, Canceled, Expired, Failed, Pending},
-        Stage::PaymentToken,
-    },
-    resource::{COMMON, Resource},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use PaymentTokenPhase::{Active, Canceled, Expired, Failed, Pending};
 
 /// A payment token.
 const TOKENS: Resource = Resource {
@@ -34,5 +28,4 @@ pub(super) const PAYMENT_TOKEN: Product = Product {
         Event::new("payment_token.failure", &[PaymentToken(Failed)]),
         Event::new("payment_token.expiry", &[PaymentToken(Expired), PaymentToken(Canceled)]),
     ],
-    adjust: None,
 };

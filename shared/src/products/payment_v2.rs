@@ -1,23 +1,16 @@
-//! Payments v2: payments, and the collection of money that was reserved.
+//! Payments v2: payments, and captures of reserved money.
 //!
 //! A payment may be captured in parts. Each capture is kept by its id, and their sum is what was paid.
 
 use super::payment_method::CHANNEL;
-use crate::{
-    lifecycle::{
-        CapturePhase,
-        PaymentPhase::{Authorized, Canceled, Expired, Failed, Pending, Succeeded},
-        Stage::{Capture, Payment},
-    },
-    resource::{COMMON, Captures, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use PaymentPhase::{Authorized, Canceled, Expired, Failed, Pending, Succeeded};
 
 /// A payment.
 const PAYMENTS: Resource = Resource {
     statuses: &[
         ("PENDING", Payment(Pending)),
-        // Money reserved, to be captured later.
+        // Money is reserved, to be captured later.
         ("AWAITING_CAPTURE", Payment(Authorized)),
         ("FAILED", Payment(Failed)),
         ("CANCELED", Payment(Canceled)),
@@ -40,10 +33,9 @@ pub(super) const PAYMENT: Product = Product {
         Event::new("payment.pending", &[Payment(Pending)]),
         Event::new("payment.awaiting_capture", &[Payment(Authorized)]),
     ],
-    adjust: None,
 };
 
-/// A capture that succeeded: news about the payment.
+/// A successful capture: an observation of its payment.
 const CAPTURES: Resource = Resource {
     id: &["payment_id"],
     statuses: &[("SUCCEEDED", Payment(Succeeded))],
@@ -59,10 +51,9 @@ pub(super) const CAPTURE: Product = Product {
     form: Form::Enveloped,
     resource: &CAPTURES,
     events: &[Event::new("capture.succeeded", &[Payment(Succeeded)])],
-    adjust: None,
 };
 
-/// A capture that failed: no news about the payment, which may have been captured in part and can be captured again.
+/// A failed capture. The payment may have been captured in part, and can be captured again.
 const FAILED_CAPTURES: Resource = Resource {
     statuses: &[("FAILED", Capture(CapturePhase::Failed))],
     channel: CHANNEL,
@@ -76,5 +67,4 @@ pub(super) const FAILED_CAPTURE: Product = Product {
     form: Form::Enveloped,
     resource: &FAILED_CAPTURES,
     events: &[Event::new("capture.failed", &[Capture(CapturePhase::Failed)])],
-    adjust: None,
 };

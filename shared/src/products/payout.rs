@@ -1,14 +1,8 @@
-//! Payouts v2, money sent to a bank account or wallet, and payout links, money that its receiver comes to collect. A
-//! payout that succeeded may still be reversed.
+//! Payouts v2, money sent to a bank account or wallet, and payout links, money that the recipient collects. A payout that
+//! succeeded may still be reversed.
 
-use crate::{
-    lifecycle::{
-        PayoutPhase::{Canceled, Expired, Failed, Locked, Pending, Refunded, Reversed, Succeeded},
-        Stage::Payout,
-    },
-    resource::{COMMON, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use PayoutPhase::{Canceled, Expired, Failed, Locked, Pending, Refunded, Reversed, Succeeded};
 
 /// A payout.
 const PAYOUTS: Resource = Resource {
@@ -37,15 +31,13 @@ pub(super) const PAYOUT: Product = Product {
         Event::new("payout.failed", &[Payout(Failed), Payout(Canceled)]),
         // The money came back after a success.
         Event::new("payout.reversed", &[Payout(Reversed)]),
-        // The last two are known from others' code only, not from Xendit's pages.
+        // The last two are known from third-party code only.
         Event::new("payout.expired", &[Payout(Expired)]),
         Event::new("payout.refunded", &[Payout(Refunded)]),
     ],
-    adjust: None,
 };
 
-/// A payout link. Nobody has published the webhook's body; this is the object of the API, and nothing that matters rests
-/// on it. Links are sold in more than one country.
+/// A payout link. The webhook's body is undocumented; this assumes the API's object. Links exist in several countries.
 const LINKS: Resource = Resource {
     statuses: &[
         ("PENDING", Payout(Pending)),
@@ -64,5 +56,4 @@ pub(super) const LINK: Product = Product {
     form: Form::Unnamed,
     resource: &LINKS,
     events: &[Event::by_status("payout_link")],
-    adjust: None,
 };

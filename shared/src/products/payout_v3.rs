@@ -1,15 +1,9 @@
 //! Payouts v3, across borders or not. The only product whose amounts are whole numbers of minor units.
 
-use crate::{
-    lifecycle::{
-        PayoutPhase::{Canceled, Expired, Failed, Locked, Pending, Ready, Rejected, Reversed, Succeeded},
-        Stage::Payout,
-    },
-    resource::{COMMON, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use PayoutPhase::{Canceled, Expired, Failed, Locked, Pending, Ready, Rejected, Reversed, Succeeded};
 
-/// A payout. Its amount is what the receiver gets.
+/// A payout. Its amount is what the recipient gets.
 const PAYOUTS: Resource = Resource {
     id: &["payout_id"],
     statuses: &[
@@ -44,5 +38,4 @@ pub(super) const PAYOUT: Product = Product {
         Event::new("v3_payout.rejected", &[Payout(Rejected)]),
         Event::new("v3_payout.pending_compliance", &[Payout(Pending)]),
     ],
-    adjust: None,
 };

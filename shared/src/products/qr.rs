@@ -1,11 +1,8 @@
 //! QR codes: `qr.payment` in two forms, the enveloped one of 2022 and the flat one before it. Nothing is known about the
 //! refunds that are said to be sent to the same URL.
 
-use crate::{
-    lifecycle::{PaymentPhase::Succeeded, Stage::Payment},
-    resource::{COMMON, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use PaymentPhase::Succeeded;
 
 /// A payment of a QR code.
 const PAYMENTS: Resource =
@@ -17,7 +14,6 @@ pub(super) const PAYMENT: Product = Product {
     form: Form::Enveloped,
     resource: &PAYMENTS,
     events: &[Event::by_status("qr.payment")],
-    adjust: None,
 };
 
 /// A payment of a QR code before 2022, when all were Indonesian.
@@ -35,5 +31,4 @@ pub(super) const LEGACY_PAYMENT: Product = Product {
     form: Form::FlatWith("qr_code"),
     resource: &LEGACY_PAYMENTS,
     events: &[Event::by_status("qr.payment")],
-    adjust: None,
 };

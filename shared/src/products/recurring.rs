@@ -2,15 +2,9 @@
 //!
 //! What a cycle collects is sent as a payment as well. The amounts here are what is requested.
 
-use crate::{
-    lifecycle::{
-        RecurringCyclePhase::{Canceled, Failed, Retrying, Scheduled, Succeeded},
-        RecurringPlanPhase::{Active, Inactive, Pending},
-        Stage::{RecurringCycle, RecurringPlan},
-    },
-    resource::{COMMON, MarkedBy, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use RecurringCyclePhase::{Canceled, Failed, Retrying, Scheduled, Succeeded};
+use RecurringPlanPhase::{Active, Inactive, Pending};
 
 /// A plan.
 const PLANS: Resource = Resource {
@@ -34,7 +28,6 @@ pub(super) const PLAN: Product = Product {
         Event::new("recurring.plan.activated", &[RecurringPlan(Active)]),
         Event::new("recurring.plan.inactivated", &[RecurringPlan(Inactive)]),
     ],
-    adjust: None,
 };
 
 /// A cycle of a plan.
@@ -47,7 +40,7 @@ const CYCLES: Resource = Resource {
         ("FAILED", RecurringCycle(Failed)),
         ("SUCCEEDED", RecurringCycle(Succeeded)),
     ],
-    // Each attempt is news, though the cycle stays where it was. Either count only grows, and so does their sum.
+    // Each attempt is news in the same phase. Both counts only grow, and so does their sum.
     marked_by: MarkedBy::Attempts(&["attempt_count", "forced_attempt_count"]),
     amounts: &[(Role::Only, "amount")],
     ..COMMON
@@ -64,11 +57,10 @@ pub(super) const CYCLE: Product = Product {
         Event::new("recurring.cycle.succeeded", &[RecurringCycle(Succeeded)]),
         // All attempts are used up.
         Event::new("recurring.cycle.failed", &[RecurringCycle(Failed), RecurringCycle(Canceled)]),
-        // One attempt out of turn failed. The cycle is where it was, and the status says where.
+        // A forced attempt failed. The cycle keeps its status.
         Event::by_status_among(
             "recurring.cycle.force_attempt_failed",
             &[RecurringCycle(Scheduled), RecurringCycle(Retrying), RecurringCycle(Failed)],
         ),
     ],
-    adjust: None,
 };

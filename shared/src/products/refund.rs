@@ -1,13 +1,7 @@
 //! Unified refunds: money back to a payer, whatever the payment method. A refund is a subject of its own.
 
-use crate::{
-    lifecycle::{
-        RefundPhase::{Canceled, Failed, Pending, Succeeded},
-        Stage::Refund,
-    },
-    resource::{COMMON, Resource, Role},
-    webhook::{Event, Form, Place, Product, Url},
-};
+use super::prelude::*;
+use RefundPhase::{Canceled, Failed, Pending, Succeeded};
 
 /// A refund.
 const REFUNDS: Resource = Resource {
@@ -31,5 +25,4 @@ pub(super) const REFUND: Product = Product {
         Event::new("refund.succeeded", &[Refund(Succeeded)]),
         Event::new("refund.failed", &[Refund(Failed), Refund(Canceled)]),
     ],
-    adjust: None,
 };

@@ -1,13 +1,7 @@
 //! Cross-border payouts: flat, with an event name, in major units, some of them collected in cash.
 
-use crate::{
-    lifecycle::{
-        PayoutPhase::{Canceled, Expired, Failed, Locked, Pending, Ready, Refunded, Rejected, Reversed, Succeeded},
-        Stage::Payout,
-    },
-    resource::{COMMON, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use PayoutPhase::{Canceled, Expired, Failed, Locked, Pending, Ready, Refunded, Rejected, Reversed, Succeeded};
 
 /// A cross-border payout. Its amount is what the receiver gets.
 const PAYOUTS: Resource = Resource {
@@ -47,5 +41,4 @@ pub(super) const PAYOUT: Product = Product {
         Event::new("remittance_payout.succeeded", &[Payout(Succeeded)]),
         Event::new("remittance_payout.reversed", &[Payout(Reversed)]),
     ],
-    adjust: None,
 };

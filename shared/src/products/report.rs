@@ -1,17 +1,13 @@
-//! Reports that were requested. The body holds a link to the report that works for a day: a secret.
+//! Reports that were requested. The body holds a pre-signed URL, valid for a day: a secret.
 
-use crate::{
-    lifecycle::{
-        ReportPhase::{Completed, Failed},
-        Stage::Report,
-    },
-    resource::{COMMON, Resource},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use ReportPhase::{Completed, Failed, Pending};
 
 /// A report.
-const REPORTS: Resource =
-    Resource { statuses: &[("COMPLETED", Report(Completed)), ("FAILED", Report(Failed))], ..COMMON };
+const REPORTS: Resource = Resource {
+    statuses: &[("PENDING", Report(Pending)), ("COMPLETED", Report(Completed)), ("FAILED", Report(Failed))],
+    ..COMMON
+};
 
 pub(super) const REPORT: Product = Product {
     name: "Report (balance and transactions)",
@@ -19,5 +15,4 @@ pub(super) const REPORT: Product = Product {
     form: Form::Unnamed,
     resource: &REPORTS,
     events: &[Event::by_status("report")],
-    adjust: None,
 };

@@ -1,11 +1,8 @@
 //! Retail outlets: cash paid at a counter against a code. The Indonesian body has no event name, the regional one of the
 //! Philippines has.
 
-use crate::{
-    lifecycle::{PaymentPhase::Succeeded, Stage::Payment},
-    resource::{COMMON, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use PaymentPhase::Succeeded;
 
 /// A payment at an Indonesian outlet.
 const INDONESIAN: Resource = Resource {
@@ -25,7 +22,6 @@ pub(super) const INDONESIA: Product = Product {
     form: Form::Unnamed,
     resource: &INDONESIAN,
     events: &[Event::by_status("ro_fpc_paid")],
-    adjust: None,
 };
 
 /// A payment at a Philippine outlet.
@@ -42,5 +38,4 @@ pub(super) const PHILIPPINES: Product = Product {
     form: Form::Flat,
     resource: &PHILIPPINE,
     events: &[Event::by_status("payment_code.payment")],
-    adjust: None,
 };

@@ -1,13 +1,7 @@
 //! Split payments: the share of a payment that one route of a split rule passes on to another account.
 
-use crate::{
-    lifecycle::{
-        SplitPhase::{Completed, Failed},
-        Stage::Split,
-    },
-    resource::{COMMON, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use SplitPhase::{Completed, Failed};
 
 /// One share of a payment. It carries no time.
 const SPLITS: Resource = Resource {
@@ -24,5 +18,4 @@ pub(super) const SPLIT: Product = Product {
     form: Form::Enveloped,
     resource: &SPLITS,
     events: &[Event::by_status("split.payment")],
-    adjust: None,
 };

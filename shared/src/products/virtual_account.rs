@@ -1,15 +1,9 @@
 //! Fixed virtual accounts: two flat bodies without an event name. One is about a payment into an account, the other about
 //! the account itself.
 
-use crate::{
-    lifecycle::{
-        PaymentPhase::Succeeded,
-        Stage::{Payment, VirtualAccount},
-        VirtualAccountPhase::{Active, Inactive, Pending},
-    },
-    resource::{COMMON, MarkedBy, Resource, Role},
-    webhook::{Event, Form, Product, Url},
-};
+use super::prelude::*;
+use PaymentPhase::Succeeded;
+use VirtualAccountPhase::{Active, Inactive, Pending};
 
 /// A payment into a virtual account.
 const PAYMENT: Resource = Resource {
@@ -29,7 +23,6 @@ pub(super) const PAID: Product = Product {
     resource: &PAYMENT,
     // The body has no status: its arrival says that the money is there.
     events: &[Event::regardless("fva_paid", Payment(Succeeded))],
-    adjust: None,
 };
 
 /// A virtual account.
@@ -51,5 +44,4 @@ pub(super) const STATUS: Product = Product {
     form: Form::Unnamed,
     resource: &ACCOUNT,
     events: &[Event::by_status("fva_status")],
-    adjust: None,
 };

@@ -1,10 +1,13 @@
 //! Catalogue: every webhook that is known, for people and tools to list. Derived from the tables by which webhooks are
-//! recognised and read, so that it cannot say anything else.
+//! recognised and read, so that the two cannot disagree.
 
-use super::{Event, Form, Product, Says, Url};
-use crate::{lifecycle::Stage, products};
+use crate::{
+    lifecycle::Stage,
+    product::{Event, Form, Product, Says, Url},
+    products,
+};
 
-/// One webhook that is known.
+/// A known webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The product, as the dashboard calls it.
@@ -13,37 +16,36 @@ pub struct Entry {
     pub event: &'static str,
     /// Whether the name is in the body's `event`. Otherwise it is ours, and the body is recognised by its keys.
     pub is_named: bool,
-    /// What it can say.
+    /// The stages that it can report.
     pub stages: Vec<Stage>,
-    /// What the name alone stands for. `None`: the status decides.
+    /// The stage that the name alone stands for. `None`: the status decides.
     pub without_status: Option<Stage>,
-    /// What each status means; any other is not known. `None`: the status does not matter.
+    /// What each status means; any other is unknown. `None`: the status does not matter.
     pub statuses: Option<Vec<(&'static str, Stage)>>,
     /// The keys at the top of the object that are read.
     pub keys: Vec<&'static str>,
     url: Url,
 }
 
-/// Every webhook that is known, product by product.
+/// Every known webhook, product by product.
 pub fn catalogue() -> impl Iterator<Item = Entry> {
     products::ALL.iter().flat_map(|product| product.events.iter().map(|event| Entry::of(product, event)))
 }
 
 impl Entry {
     pub(super) fn of(product: &Product, event: &Event) -> Self {
-        let named = |stages: &[Stage]| -> Vec<_> {
-            let said = |stage| stages.is_empty() || stages.contains(stage);
-            product.resource.statuses.iter().filter(|(_, stage)| said(stage)).copied().collect()
+        let statuses_of = |stages: &[Stage]| -> Vec<_> {
+            let is_allowed = |stage| stages.is_empty() || stages.contains(stage);
+            product.resource.statuses.iter().filter(|(_, stage)| is_allowed(stage)).copied().collect()
         };
-        let (without_status, statuses, others) = match event.says {
-            Says::ByName(stages) => (stages.first().copied(), Some(named(stages)), stages),
-            Says::ByStatus(stages) => (None, Some(named(stages)), stages),
+        let (without_status, statuses, allowed) = match event.says {
+            Says::ByName(stages) => (stages.first().copied(), Some(statuses_of(stages)), stages),
+            Says::ByStatus(stages) => (None, Some(statuses_of(stages)), stages),
             Says::Regardless(stage) => (Some(stage), None, &[][..]),
             Says::By(stages, _) => (None, None, stages),
         };
-        let said =
-            statuses.iter().flatten().map(|(_, stage)| *stage).chain(others.iter().copied()).chain(without_status);
-        let mut stages: Vec<_> = said.collect();
+        let by_status = statuses.iter().flatten().map(|(_, stage)| *stage);
+        let mut stages: Vec<_> = by_status.chain(allowed.iter().copied()).chain(without_status).collect();
         stages.sort_unstable();
         stages.dedup();
         Self {

@@ -45,7 +45,7 @@ fn an_invoice_without_a_currency_is_in_its_channels_or_in_none() {
         let seen = invoice(unclear);
         assert_eq!(
             (paid(&seen), drift(&seen)),
-            (None, vec!["currency: nothing, beside an amount".to_owned()]),
+            (None, vec!["currency: missing beside an amount".to_owned()]),
             "{unclear}"
         );
     }
@@ -85,7 +85,14 @@ fn what_is_sold_in_one_country_is_in_its_currency_unless_another_is_named() {
 }
 
 #[test]
-fn an_amount_below_zero_is_no_amount() {
+fn a_card_check_moves_no_money() {
+    let seen =
+        enveloped("credit_card.authentication", r#"{"id":"c","status":"VERIFIED","amount":75000,"currency":"IDR"}"#);
+    assert_eq!((paid(&seen), requested(&seen).as_deref()), (None, Some("IDR 75000")));
+}
+
+#[test]
+fn a_negative_amount_is_ignored() {
     let seen = observe(
         r#"{"id":"i","external_id":"e","user_id":"u","merchant_name":"m","status":"PAID","currency":"IDR",
             "amount":-5,"paid_amount":-1000}"#,
@@ -103,7 +110,7 @@ fn an_invoice_without_an_id_is_unknown() {
     };
     assert_eq!(observe(&body(r#""id":"i","#)).id, "i");
     for id in ["", r#""id":null,"#, r#""id":{},"#] {
-        assert_eq!(reason(&observe(&body(id))), "no usable id", "{id}");
+        assert_eq!(reason(&observe(&body(id))), "missing or malformed id", "{id}");
     }
 }
 
@@ -114,7 +121,7 @@ fn a_payment_into_a_virtual_account_is_identified_within_the_account() {
     };
     let seen = observe(&body(r#""va-1""#));
     assert_eq!((seen.id.as_str(), seen.within.as_deref()), ("1", Some("va-1")));
-    assert_eq!(reason(&observe(&body("{}"))), "no usable callback_virtual_account_id");
+    assert_eq!(reason(&observe(&body("{}"))), "missing or malformed callback_virtual_account_id");
 }
 
 #[test]
@@ -126,12 +133,14 @@ fn the_wallets_of_2019_are_identified_by_wallet_and_reference() {
 }
 
 #[test]
-fn one_account_is_one_subject_whoever_the_envelope_names() {
+fn one_account_is_one_subject_whichever_account_the_wrapper_names() {
     let registered = observe(
         r#"{"event":"account.registered","created":"2021-01-01T10:00:00Z","business_id":"master",
             "data":{"user_id":"sub"}}"#,
     );
-    let suspended = observe(r#"{"event":"account.suspended","data":{"id":"sub","status":"SUSPENDED"}}"#);
+    let suspended = observe(
+        r#"{"event":"account.suspended","data":{"id":"sub","status":"SUSPENDED","updated":"2021-01-02T00:00:00Z"}}"#,
+    );
     assert_eq!((&registered.id, &registered.account), (&suspended.id, &suspended.account));
 }
 
@@ -144,6 +153,49 @@ fn an_activation_is_no_older_than_the_registration_before_it() {
             "data":{"user_id":"sub","created":"2021-01-01T10:00:00Z"}}"#,
     );
     assert!(activated.occurred_at > registered.occurred_at);
+}
+
+#[test]
+fn where_times_decide_a_webhook_without_its_own_time_is_unknown() {
+    let plan =
+        |times: &str| enveloped("recurring.plan.inactivated", &format!(r#"{{"id":"p","status":"INACTIVE"{times}}}"#));
+    assert_eq!(plan(r#","updated":"2026-01-02T00:00:00Z","created":"2025-01-01T00:00:00Z""#).unknown, None);
+    for times in ["", r#","created":"2026-01-02T00:00:00Z""#, r#","updated":null"#, r#","updated":"soon""#] {
+        assert_eq!(reason(&plan(times)), "missing or malformed updated", "{times}");
+    }
+}
+
+#[test]
+fn a_settled_invoice_says_when_it_was_paid() {
+    let seen = |rest: &str| {
+        observe(&format!(
+            r#"{{"id":"i","external_id":"e","user_id":"u","merchant_name":"m","updated":"2026-01-03T00:00:00Z"{rest}}}"#
+        ))
+    };
+    let times = |rest: &str| {
+        let seen = seen(rest);
+        [seen.occurred_at, seen.money_at]
+            .map(|time| time.map_or_else(String::new, |time| time.strftime("%d").to_string()))
+    };
+    assert_eq!(times(r#","status":"PAID","paid_at":"2026-01-02T00:00:00Z""#), ["02", "02"]);
+    assert_eq!(times(r#","status":"PAID""#), ["03", "03"]);
+    assert_eq!(times(r#","status":"SETTLED","paid_at":"2026-01-02T00:00:00Z""#), ["03", "02"]);
+    assert_eq!(times(r#","status":"SETTLED""#), ["03", ""]);
+    assert_eq!(times(r#","status":"EXPIRED","paid_at":"2026-01-02T00:00:00Z""#), ["03", ""]);
+}
+
+#[test]
+fn the_topic_does_not_make_a_disbursement_an_invoice_or_an_invoice_a_disbursement() {
+    let kind = |topic: &str, rest: &str| {
+        let body = format!(r#"{{"id":"x","external_id":"e","user_id":"u","amount":1,"status":"COMPLETED"{rest}}}"#);
+        let topic = topic.parse().unwrap();
+        Webhook::parse(body.as_bytes(), Some(&topic)).unwrap().observe().kind().as_str()
+    };
+    assert_eq!(kind("invoice", ""), "invoice");
+    assert_eq!(kind("invoice", r#","paid_amount":1,"bank_code":"BCA""#), "invoice");
+    assert_eq!(kind("invoice", r#","bank_code":"BCA""#), "unknown");
+    assert_eq!(kind("disbursement", r#","bank_code":"BCA""#), "payout");
+    assert_eq!(kind("disbursement", r#","paid_amount":1,"bank_code":"BCA""#), "unknown");
 }
 
 // --- Names, statuses and forms ---
@@ -170,18 +222,19 @@ fn a_status_that_contradicts_the_name_makes_an_event_unknown() {
 #[test]
 fn a_name_that_stands_for_a_stage_needs_no_status_and_a_status_that_decides_is_needed() {
     assert_eq!(enveloped("payout.reversed", r#"{"id":"x"}"#).stage.as_str(), "payout.reversed");
-    assert_eq!(reason(&enveloped("ewallet.capture", r#"{"id":"x"}"#)), "no usable status");
-    assert_eq!(reason(&enveloped("payout.reversed", r#"{"id":"x","status":{}}"#)), "no usable status");
+    assert_eq!(reason(&enveloped("ewallet.capture", r#"{"id":"x"}"#)), "missing or malformed status");
+    assert_eq!(reason(&enveloped("payout.reversed", r#"{"id":"x","status":{}}"#)), "missing or malformed status");
 }
 
 #[test]
 fn the_status_of_an_account_that_was_created_does_not_matter() {
-    let created = enveloped("account.created", r#"{"id":"sub","status":"SOMETHING_NEW"}"#);
+    let created =
+        enveloped("account.created", r#"{"id":"sub","status":"SOMETHING_NEW","updated":"2026-01-02T00:00:00Z"}"#);
     assert_eq!(created.stage.as_str(), "account.created");
 }
 
 #[test]
-fn only_a_void_that_was_made_is_one() {
+fn only_a_confirmed_void_counts() {
     let voided = |rest: &str| enveloped("ewallet.void", &format!(r#"{{"id":"ewc","currency":"IDR"{rest}}}"#));
     assert_eq!(voided(r#","status":"SUCCEEDED","void_status":"SUCCEEDED""#).stage.as_str(), "payment.voided");
     assert_eq!(voided(r#","status":"VOIDED""#).stage.as_str(), "payment.voided");
@@ -195,15 +248,21 @@ fn only_a_void_that_was_made_is_one() {
 
 #[test]
 fn a_reminder_of_a_dispute_that_is_decided_is_unknown() {
-    let reminder = |status: &str| observe(&format!(r#"{{"event":"dispute.due_date_approaching","id":"d"{status}}}"#));
+    let reminder = |status: &str| {
+        observe(&format!(
+            r#"{{"event":"dispute.due_date_approaching","id":"d","updated_at":"2026-01-02T00:00:00Z"{status}}}"#
+        ))
+    };
     for status in ["", r#","status":"ACTION_REQUIRED""#] {
         assert_eq!(reminder(status).stage.as_str(), "dispute.due_date_approaching");
     }
-    assert_eq!(reminder(r#","status":"WON""#).stage.as_str(), "unknown.received");
+    for status in [r#","status":"WON""#, r#","status":{}"#, r#","status":"NEW""#] {
+        assert_eq!(reminder(status).stage.as_str(), "unknown.received", "{status}");
+    }
 }
 
 #[test]
-fn the_two_forms_of_a_qr_payment_are_told_apart_by_where_the_payment_is() {
+fn the_two_forms_of_a_qr_payment_are_distinguished_by_where_the_payment_is() {
     let newer = enveloped("qr.payment", r#"{"id":"qrpy_1","status":"SUCCEEDED","amount":1,"currency":"THB"}"#);
     let older = observe(
         r#"{"event":"qr.payment","id":"qrpy_1","status":"COMPLETED","amount":1,"qr_code":{"external_id":"o"}}"#,
@@ -211,7 +270,7 @@ fn the_two_forms_of_a_qr_payment_are_told_apart_by_where_the_payment_is() {
     assert_eq!((paid(&newer).as_deref(), paid(&older).as_deref()), (Some("THB 1"), Some("IDR 1")));
     assert_eq!(older.reference.as_deref(), Some("o"));
     let neither = observe(r#"{"event":"qr.payment","id":"qrpy_1","status":"COMPLETED","amount":1}"#);
-    assert_eq!(reason(&neither), "no usable qr_code");
+    assert_eq!(reason(&neither), "missing or malformed qr_code");
 }
 
 #[test]
@@ -286,7 +345,7 @@ fn a_capture_is_news_about_its_payment_unless_it_failed() {
     let failed = enveloped("capture.failed", r#"{"id":"cptr-1","payment_id":"card-1","status":"FAILED"}"#);
     assert_eq!((failed.stage.as_str(), &*failed.id), ("capture.failed", "cptr-1"));
     let nameless = enveloped("capture.succeeded", r#"{"payment_id":"card-1","status":"SUCCEEDED"}"#);
-    assert_eq!(reason(&nameless), "no usable id");
+    assert_eq!(reason(&nameless), "missing or malformed id");
 }
 
 #[test]
@@ -306,7 +365,7 @@ fn payout_v3(amount: &str, currency: &str) -> Observation {
 }
 
 #[test]
-fn an_amount_of_payouts_v3_is_a_number_of_minor_units_and_marked_as_doubtful_where_that_matters() {
+fn amounts_of_payouts_v3_are_minor_units_and_doubtful_where_that_matters() {
     for (amount, currency, expected, doubtful) in
         [("50000", "PHP", "PHP 500.00", 1), ("10", "IDR", "IDR 10", 0), ("10", "VND", "VND 10", 0)]
     {
@@ -324,7 +383,7 @@ fn cycle(event: &str, status: &str, attempts: &str) -> Observation {
 }
 
 #[test]
-fn a_forced_attempt_is_news_in_the_same_stage_and_a_count_beyond_reason_is_not() {
+fn a_forced_attempt_is_news_in_the_same_stage_and_an_implausible_count_is_not() {
     let retrying = cycle("recurring.cycle.retrying", "RETRYING", r#""attempt_count":1,"forced_attempt_count":0"#);
     let forced =
         cycle("recurring.cycle.force_attempt_failed", "RETRYING", r#""attempt_count":"1","forced_attempt_count":1"#);
@@ -352,21 +411,28 @@ fn a_second_request_for_evidence_is_news() {
     let again = action_required(r#","updated_at":"2026-03-02T00:00:00Z","status_reason":"NEED_MORE_INFORMATION""#);
     assert_eq!(first.stage, again.stage);
     assert!(again.mark > first.mark && again.occurred_at > first.occurred_at);
-    assert_ne!(action_required(r#","status_reason":"ARBITRATION""#).mark, action_required("").mark);
+    let because = action_required(r#","updated_at":"2026-03-01T19:50:51Z","status_reason":"ARBITRATION""#);
+    assert_ne!(because.mark, first.mark);
 }
 
 #[test]
 fn what_was_disputed_and_what_it_came_to_are_kept_apart() {
-    let dispute = action_required(r#","amount":{"initial":"1000.00","terminal":"10.50"}"#);
+    let dispute =
+        action_required(r#","updated_at":"2026-03-02T00:00:00Z","amount":{"initial":"1000.00","terminal":"10.50"}"#);
     assert_eq!((paid(&dispute).as_deref(), requested(&dispute).as_deref()), (Some("USD 10.50"), Some("USD 1000.00")));
 }
 
 #[test]
 fn a_list_of_capabilities_is_marked_by_its_content_and_one_without_a_list_says_nothing() {
-    let listed = |list: &str| enveloped("account_holder.capabilities.status", &format!(r#"{{"id":"a"{list}}}"#));
+    let listed = |list: &str| {
+        enveloped(
+            "account_holder.capabilities.status",
+            &format!(r#"{{"id":"a","updated":"2026-01-02T00:00:00Z"{list}}}"#),
+        )
+    };
     let (one, other) = (listed(r#","capabilities":[1]"#), listed(r#","capabilities":[2]"#));
     assert!(one.mark.is_some() && one.mark != other.mark);
-    assert_eq!(reason(&listed("")), "no usable capabilities");
+    assert_eq!(reason(&listed("")), "missing or malformed capabilities");
 }
 
 #[test]
@@ -381,18 +447,21 @@ fn an_offset_without_a_colon_is_a_time_and_the_text_null_is_nothing() {
 
 #[test]
 fn the_channel_of_a_payment_method_is_the_one_that_its_type_names() {
-    let method = r#"{"id":"pm-1","type":"EWALLET","ewallet":{"channel_code":"OVO"},"qr_code":null}"#;
+    let method = r#"{"id":"pm-1","type":"EWALLET","ewallet":{"channel_code":"OVO"},"qr_code":null,
+        "updated":"2026-01-02T00:00:00Z"}"#;
     let payment = format!(r#"{{"id":"p","status":"SUCCEEDED","channel_code":"X","payment_method":{method}}}"#);
     assert_eq!(enveloped("payment.succeeded", &payment).channel.as_deref(), Some("OVO"));
     assert_eq!(enveloped("payment_method.activated", method).channel.as_deref(), Some("OVO"));
     assert_eq!(
-        enveloped("payment_method.activated", r#"{"id":"pm-1","type":"CARD"}"#).channel.as_deref(),
+        enveloped("payment_method.activated", r#"{"id":"pm-1","type":"CARD","updated":"2026-01-02T00:00:00Z"}"#)
+            .channel
+            .as_deref(),
         Some("CARD")
     );
 }
 
 #[test]
-fn the_envelopes_account_counts_before_the_objects() {
+fn the_wrappers_account_counts_before_the_objects() {
     let seen = enveloped("payout.succeeded", r#"{"id":"x","business_id":"inner"}"#);
     assert_eq!(seen.account.as_deref(), Some("b"));
     let seen = observe(r#"{"event":"payout.succeeded","business_id":null,"data":{"id":"x","business_id":"inner"}}"#);

@@ -1,4 +1,4 @@
-//! `make chaos`: kills and freezes the real binaries while webhooks come in, and says whether anything was lost.
+//! `make chaos`: kills and freezes the real binaries while webhooks arrive, and reports whether anything was lost.
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
@@ -9,7 +9,7 @@ use std::{
 
 use tests::{chaos, process::binary};
 
-/// Some minutes.
+/// They take some minutes.
 const WEBHOOKS: usize = 10_000;
 
 const USAGE: &str = "usage: chaos [--seed SEED] [WEBHOOKS]";
@@ -35,10 +35,10 @@ fn main() -> ExitCode {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return ExitCode::FAILURE;
     };
-    // Interrupted, it ends as ever, and so ends whom it has started: some may be frozen.
+    // On Ctrl-C, exit normally, so that the child processes are killed. Some may be frozen.
     let report = runtime.block_on(async {
         tokio::select! {
-            report = chaos::run(seed, webhooks, chaos::Queue::Patient) => Some(report),
+            report = chaos::run(seed, webhooks, chaos::Redelivery::AsConfigured) => Some(report),
             _ = tokio::signal::ctrl_c() => None,
         }
     });

@@ -1,4 +1,4 @@
-//! `make sim`: plays seeds until one shows something that is not true, and then says how to see it again.
+//! `make sim`: runs seeds until one finds a violation, and then prints how to replay it.
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
@@ -15,10 +15,10 @@ use std::{
 
 use tests::sim::{Fault, Report, Scene, run};
 
-/// A couple of minutes on two cores.
+/// They take a few minutes on two cores.
 const SEEDS: u64 = 50_000;
 
-const USAGE: &str = "usage: sim [SEEDS] | sim --seed SEED | sim --power SEEDS";
+const USAGE: &str = "usage: sim [SEEDS] | sim --seed SEED";
 
 #[derive(Default)]
 struct Totals {
@@ -34,7 +34,6 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         [] => search(SEEDS),
         ["--seed", seed] => number(seed).map_or_else(usage, replay),
-        ["--power", seeds] => number(seeds).map_or_else(usage, power),
         [seeds] => number(seeds).map_or_else(usage, search),
         _ => usage(),
     }
@@ -45,42 +44,34 @@ fn usage() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// New seeds each time, until one fails.
+/// Runs new seeds until one fails.
 fn search(seeds: u64) -> ExitCode {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let from = now * 1_000_000;
     let began = Instant::now();
-    let (played, totals) = play(from, seeds, true);
-    print(played, began.elapsed(), &totals);
+    let (completed, totals) = run_all(from, seeds);
+    print(completed, began.elapsed(), &totals);
     match totals.violations.first() {
         Some((seed, _)) => replay(*seed),
         None => ExitCode::SUCCESS,
     }
 }
 
-/// The same seeds each time. Prints only how many of them fail.
-fn power(seeds: u64) -> ExitCode {
-    let (_, totals) = play(0, seeds, false);
-    let first = totals.violations.iter().min().map_or("", |(_, what)| what);
-    println!("{}\t{}", totals.violations.len(), first.chars().take(160).collect::<String>());
-    ExitCode::SUCCESS
-}
-
-/// One seed, with everything that happens in it.
+/// Replays one seed and prints its timeline.
 fn replay(seed: u64) -> ExitCode {
     let report = run(seed, Scene::Any, true);
     report.timeline.iter().for_each(|line| println!("{line}"));
     if let Some(what) = report.violation {
-        println!("\nseed {seed}: {what}\nagain: make sim SEED={seed}");
+        println!("\nseed {seed}: {what}\nreplay: make sim SEED={seed}");
         ExitCode::FAILURE
     } else {
-        println!("\nseed {seed}: all is well");
+        println!("\nseed {seed}: no violation");
         ExitCode::SUCCESS
     }
 }
 
-/// Plays seeds on all cores. How many were played.
-fn play(from: u64, seeds: u64, until_one_fails: bool) -> (u64, Totals) {
+/// Runs seeds on all cores until one fails. Returns how many were run.
+fn run_all(from: u64, seeds: u64) -> (u64, Totals) {
     let (next, totals) = (AtomicU64::new(0), Mutex::new(Totals::default()));
     let worker = || {
         loop {
@@ -96,9 +87,7 @@ fn play(from: u64, seeds: u64, until_one_fails: bool) -> (u64, Totals) {
             }
             if let Some(what) = violation {
                 totals.violations.push((from + n, what));
-                if until_one_fails {
-                    next.store(seeds, Ordering::Relaxed);
-                }
+                next.store(seeds, Ordering::Relaxed);
             }
         }
     };
@@ -107,13 +96,13 @@ fn play(from: u64, seeds: u64, until_one_fails: bool) -> (u64, Totals) {
             scope.spawn(worker);
         }
     });
-    let played = next.load(Ordering::Relaxed).min(seeds);
-    (played, totals.into_inner().unwrap_or_default())
+    let completed = next.load(Ordering::Relaxed).min(seeds);
+    (completed, totals.into_inner().unwrap_or_default())
 }
 
-fn print(played: u64, took: Duration, totals: &Totals) {
-    let rate = u128::from(played) * 1000 / took.as_millis().max(1);
-    println!("{played} seeds in {} s: {rate} a second; {} invocations", took.as_secs(), totals.invocations);
+fn print(seeds: u64, took: Duration, totals: &Totals) {
+    let rate = u128::from(seeds) * 1000 / took.as_millis().max(1);
+    println!("{seeds} seeds in {} s: {rate} a second; {} invocations", took.as_secs(), totals.invocations);
     for (fault, times) in &totals.faults {
         println!("  {:<16} {times:>10}", format!("{fault:?}"));
     }

@@ -1,32 +1,32 @@
-//! Figures: how often what happened.
+//! Figures: the counts of a run.
 
 use std::fmt;
 
-/// What happened to the sandboxes of one function.
+/// The counts of one function's sandboxes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
-    /// Processes that were started.
+    /// Started processes.
     pub starts: usize,
-    /// Kills: in the midst of an invocation, and between two.
+    /// Kills during an invocation, and after one.
     pub kills: [usize; 2],
-    /// Freezes, in the same way.
+    /// Freezes during an invocation, and after one.
     pub freezes: [usize; 2],
-    /// Invocations that took longer than the function may.
+    /// Invocations that timed out.
     pub timeouts: usize,
 }
 
-/// All figures of a run.
+/// All counts of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures {
-    /// What was drawn.
+    /// The seed.
     pub seed: u64,
-    /// Webhooks that Xendit had to send, a provider's duplicates among them.
+    /// Webhooks to send, including a provider's duplicates.
     pub webhooks: usize,
     /// Requests with the right token.
     pub attempts: usize,
-    /// Those that were answered 200.
+    /// Attempts that were answered 200.
     pub acknowledged: usize,
-    /// Those that were answered 5xx.
+    /// Attempts that were answered 5xx.
     pub failed: usize,
     /// Requests with a wrong token.
     pub forged: usize,
@@ -36,23 +36,23 @@ pub struct Figures {
     pub processors: Tally,
     /// Invocations of the processor.
     pub batches: usize,
-    /// Messages that were on the queue.
+    /// Messages in the queue.
     pub messages: usize,
-    /// Those that were handed out more than once.
-    pub messages_again: usize,
+    /// Messages that were received more than once.
+    pub redelivered: usize,
     /// Items in the ledger.
     pub items: usize,
-    /// Changes that they have seen.
+    /// Changes in the items' histories.
     pub transitions: usize,
-    /// Events on the bus, as often as they were there.
+    /// Publications on the bus.
     pub published: usize,
-    /// Different ones.
+    /// Distinct events on the bus.
     pub events: usize,
-    /// Dead letters that nobody can read.
-    pub letters: usize,
-    /// Dead letters that were sent back.
+    /// Unreadable dead letters.
+    pub dead_letters: usize,
+    /// Redriven dead letters.
     pub redriven: usize,
-    /// How long everything took.
+    /// The duration of the run.
     pub seconds: u64,
 }
 
@@ -78,10 +78,10 @@ impl fmt::Display for Figures {
         writeln!(f, "wrong token     {}", self.forged)?;
         writeln!(f, "receivers       {}", self.receivers)?;
         writeln!(f, "processors      {}; {} batches", self.processors, self.batches)?;
-        writeln!(f, "messages        {}, {} received more than once", self.messages, self.messages_again)?;
+        writeln!(f, "messages        {}, {} received more than once", self.messages, self.redelivered)?;
         writeln!(f, "ledger          {} items, {} transitions", self.items, self.transitions)?;
         writeln!(f, "published       {}: {} events, {duplicates} duplicates", self.published, self.events)?;
-        writeln!(f, "dead letters    {} unreadable, {} redriven", self.letters, self.redriven)?;
+        writeln!(f, "dead letters    {} unreadable, {} redriven", self.dead_letters, self.redriven)?;
         write!(f, "seconds         {}", self.seconds)
     }
 }

@@ -1,8 +1,8 @@
-//! Sandbox: what Lambda does with the binaries, and what happens to them.
+//! Sandbox: runs the binaries as Lambda does, and injects faults.
 //!
-//! A sandbox is one process with a runtime API of its own, has one invocation at a time, and is used again while it
-//! lives. Harm comes at a random moment: in the midst of an invocation, or just after it. An invocation whose process
-//! is gone, or that takes longer than the function may, has failed.
+//! A sandbox is one process with its own runtime API. It serves one invocation at a time, and is reused while it lives. A
+//! fault hits at a random time, during an invocation or shortly after it. An invocation fails when its process dies or it
+//! times out.
 
 use std::{
     fs::{self, File},
@@ -25,22 +25,23 @@ use tokio::{
 use super::figures::Tally;
 use crate::{
     cloud::Cloud,
-    process::{TOKENS, binary},
+    fixture::LOCAL_TOKENS,
+    process::binary,
     runtime_api::{Invocation, RuntimeApi},
 };
 
-/// How a function runs, and how it is harmed.
+/// How a function runs, and the faults to inject.
 #[derive(Clone, Copy)]
-pub(super) struct Habits {
+pub(super) struct Profile {
     /// The binary's name.
     pub(super) name: &'static str,
     /// Its timeout.
     pub(super) limit: Duration,
-    /// How many of a thousand invocations are killed.
+    /// The kills per thousand invocations.
     pub(super) killed: u32,
-    /// How many of a thousand are frozen.
+    /// The freezes per thousand invocations.
     pub(super) frozen: u32,
-    /// Most freezes are much shorter.
+    /// The longest freeze. Most are much shorter.
     pub(super) longest_freeze: Duration,
 }
 
@@ -49,16 +50,16 @@ pub(super) struct Habits {
 pub(super) struct Lambda(Arc<Shared>);
 
 struct Shared {
-    habits: Habits,
+    profile: Profile,
     variables: Vec<(String, String)>,
     program: PathBuf,
     log: PathBuf,
-    /// As many as there may be sandboxes.
+    /// Limits the concurrency.
     slots: Arc<Semaphore>,
     concurrency: usize,
     warm: Mutex<Vec<Sandbox>>,
-    dice: Mutex<Rng>,
-    /// How long an invocation takes: half of them are quicker.
+    rng: Mutex<Rng>,
+    /// The estimated median duration of an invocation.
     median: Mutex<Duration>,
     tally: Mutex<Tally>,
 }
@@ -68,36 +69,36 @@ struct Sandbox {
     api: RuntimeApi,
 }
 
-/// What happens to a process.
-enum Harm {
+/// A fault to inject into an invocation.
+enum Fault {
     None,
     Kill { after: Duration },
     Freeze { after: Duration, during: Duration },
 }
 
 impl Lambda {
-    /// Nothing is warm yet.
-    pub(super) fn new(habits: Habits, cloud: &Cloud, concurrency: usize, dice: Rng) -> Self {
-        let log = cloud.logs.join(format!("{}.log", habits.name));
-        // A copy, so that building does not change what runs.
-        let program = cloud.logs.join(habits.name);
-        fs::copy(binary(habits.name), &program).unwrap();
-        let variables = cloud.variables().into_iter().chain([("CALLBACK_TOKENS".to_owned(), TOKENS.to_owned())]);
+    /// Starts without warm sandboxes.
+    pub(super) fn new(profile: Profile, cloud: &Cloud, concurrency: usize, rng: Rng) -> Self {
+        let log = cloud.logs.join(format!("{}.log", profile.name));
+        // A copy, so that a build during the run does not replace it.
+        let program = cloud.logs.join(profile.name);
+        fs::copy(binary(profile.name), &program).unwrap();
+        let variables = cloud.variables().into_iter().chain([("CALLBACK_TOKENS".to_owned(), LOCAL_TOKENS.to_owned())]);
         Self(Arc::new(Shared {
-            habits,
+            profile,
             variables: variables.collect(),
             program,
             log,
             slots: Arc::new(Semaphore::new(concurrency)),
             concurrency,
             warm: Mutex::default(),
-            dice: Mutex::new(dice),
+            rng: Mutex::new(rng),
             median: Mutex::new(Duration::from_millis(50)),
             tally: Mutex::default(),
         }))
     }
 
-    /// One invocation. `None`: it failed, whatever it has done.
+    /// Invokes the function. `None`: it failed, and may have had effects.
     pub(super) async fn invoke(&self, id: &str, event: String) -> Option<String> {
         let slot = Arc::clone(&self.0.slots).acquire_owned().await.unwrap();
         let warm = self.0.warm.lock().unwrap().pop();
@@ -106,27 +107,27 @@ impl Lambda {
             None => self.start().await,
         };
         let (answered, lambda) = (Arc::new(AtomicBool::new(false)), self.clone());
-        let (harm, process, over) = (self.harm(), sandbox.process.id().unwrap(), Arc::clone(&answered));
-        let strike = tokio::spawn(async move { lambda.strike(harm, process, &over).await });
-        let limit = self.0.habits.limit;
-        sandbox.api.hand_out(Invocation { id: id.to_owned(), event, limit });
+        let (fault, process, is_over) = (self.draw_fault(), sandbox.process.id().unwrap(), Arc::clone(&answered));
+        let injection = tokio::spawn(async move { lambda.inject(fault, process, &is_over).await });
+        let limit = self.0.profile.limit;
+        sandbox.api.send(Invocation { id: id.to_owned(), event, limit });
         let answer = tokio::select! {
-            answer = sandbox.api.next() => answer,
+            answer = sandbox.api.next_answer() => answer,
             _ = sandbox.process.wait() => {
-                strike.abort();
+                injection.abort();
                 return None;
             }
             () = sleep(limit) => {
-                strike.abort();
+                injection.abort();
                 self.0.tally.lock().unwrap().timeouts += 1;
                 return None;
             }
         };
         answered.store(true, Ordering::SeqCst);
-        self.learn(answer.took);
+        self.update_median(answer.took);
         let lambda = self.clone();
         tokio::spawn(async move {
-            if strike.await.unwrap() {
+            if injection.await.unwrap() {
                 lambda.0.warm.lock().unwrap().push(sandbox);
             }
             drop(slot);
@@ -134,27 +135,27 @@ impl Lambda {
         (answer.to == "response").then_some(answer.body)
     }
 
-    /// Until no invocation is under way, and nobody is frozen.
+    /// Waits until no invocation runs and no process is frozen.
     pub(super) async fn idle(&self) {
         let all = self.0.concurrency.try_into().unwrap();
         drop(self.0.slots.acquire_many(all).await.unwrap());
     }
 
-    /// What happened so far.
+    /// The counts so far.
     pub(super) fn tally(&self) -> Tally {
         *self.0.tally.lock().unwrap()
     }
 
-    /// Takes the binary away, and leaves the log.
-    pub(super) fn leave(&self) {
+    /// Removes the copy of the binary. The log stays.
+    pub(super) fn remove_program(&self) {
         let _ = fs::remove_file(&self.0.program);
     }
 
-    /// What the logs tell that should not have happened.
-    pub(super) fn complaints(&self) -> Vec<String> {
+    /// The first panic in the log, if any.
+    pub(super) fn panics(&self) -> Vec<String> {
         let log = fs::read_to_string(&self.0.log).unwrap_or_default();
         let bug = log.lines().find(|line| line.contains("a bug in this program"));
-        bug.map(|line| format!("a {} panicked: {line}", self.0.habits.name)).into_iter().collect()
+        bug.map(|line| format!("a {} panicked: {line}", self.0.profile.name)).into_iter().collect()
     }
 
     async fn start(&self) -> Sandbox {
@@ -166,50 +167,50 @@ impl Lambda {
         command.env("AWS_LAMBDA_RUNTIME_API", &api.address);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).kill_on_drop(true);
         let process = command.spawn().unwrap();
-        api.asked().await;
+        api.started().await;
         Sandbox { process, api }
     }
 
-    /// Brings the median nearer to what an invocation has taken.
-    fn learn(&self, took: Duration) {
+    /// Adjusts the estimated median by the duration of an invocation.
+    fn update_median(&self, took: Duration) {
         let mut median = self.0.median.lock().unwrap();
         *median = *median * if took > *median { 17 } else { 15 } / 16;
     }
 
-    /// Draws what happens to an invocation, at a moment within it or soon after it.
-    fn harm(&self) -> Harm {
-        let Habits { killed, frozen, longest_freeze, .. } = self.0.habits;
+    /// Draws a fault for an invocation, at a time during it or shortly after it.
+    fn draw_fault(&self) -> Fault {
+        let Profile { killed, frozen, longest_freeze, .. } = self.0.profile;
         let median = u64::try_from(self.0.median.lock().unwrap().as_micros()).unwrap();
-        let mut dice = self.0.dice.lock().unwrap();
-        let draw = dice.u32(..1000);
-        let after = Duration::from_micros(dice.u64(..=median + median / 4));
+        let mut rng = self.0.rng.lock().unwrap();
+        let draw = rng.u32(..1000);
+        let after = Duration::from_micros(rng.u64(..=median + median / 4));
         let longest = u64::try_from(longest_freeze.as_millis()).unwrap();
-        let longest = if dice.u32(..5) == 0 { longest } else { longest / 10 };
-        let during = Duration::from_millis(dice.u64(..longest));
+        let longest = if rng.u32(..5) == 0 { longest } else { longest / 10 };
+        let during = Duration::from_millis(rng.u64(..longest));
         if draw < killed {
-            Harm::Kill { after }
+            Fault::Kill { after }
         } else if draw < killed + frozen {
-            Harm::Freeze { after, during }
+            Fault::Freeze { after, during }
         } else {
-            Harm::None
+            Fault::None
         }
     }
 
-    /// Does the harm. Whether the process lives.
-    async fn strike(&self, harm: Harm, process: u32, answered: &AtomicBool) -> bool {
+    /// Injects a fault. Returns whether the process survives.
+    async fn inject(&self, fault: Fault, process: u32, answered: &AtomicBool) -> bool {
         let count = |what: fn(&mut Tally) -> &mut [usize; 2]| {
             let when = usize::from(answered.load(Ordering::SeqCst));
             what(&mut self.0.tally.lock().unwrap())[when] += 1;
         };
-        match harm {
-            Harm::None => true,
-            Harm::Kill { after } => {
+        match fault {
+            Fault::None => true,
+            Fault::Kill { after } => {
                 sleep(after).await;
                 count(|tally| &mut tally.kills);
                 signal(process, "-KILL").await;
                 false
             }
-            Harm::Freeze { after, during } => {
+            Fault::Freeze { after, during } => {
                 sleep(after).await;
                 count(|tally| &mut tally.freezes);
                 signal(process, "-STOP").await;
@@ -223,5 +224,5 @@ impl Lambda {
 
 async fn signal(process: u32, signal: &str) {
     let sent = Command::new("kill").args([signal, &process.to_string()]).stderr(Stdio::null()).status().await;
-    assert!(sent.is_ok(), "there is no `kill`");
+    assert!(sent.is_ok(), "the program `kill` is missing");
 }

@@ -1,7 +1,7 @@
-//! Anything that Lambda may hand to the processor: each message is done, parked or handed back; one that is done has
-//! left its mark in the ledger; one that was handed back comes to an end when it comes again; and no code panics.
+//! Batch: any event of Lambda for the processor. Each message is done, parked or retried. A done message is in the ledger,
+//! a retried one is done or parked when it is redelivered, and nothing panics.
 //!
-//! An input is an event; or else the bodies of messages, of which an event is made.
+//! An input is an event, or else the bodies of messages, from which an event is built.
 
 use std::{
     borrow::Cow,
@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use ledger::{change::Change, update::Update};
 use processor::{
     batch::Processor,
+    config::TokenAccounts,
     inbox::{Inbox as _, Letter},
     message::{Batch, Message},
     source::{Source, SourceError},
@@ -32,17 +33,17 @@ use crate::{
     memory::{MemoryBus, MemoryInbox, MemoryLedger, MemoryQueue},
 };
 
-type InMemory = Processor<MemoryInbox, MemoryLedger, MemoryBus, Ends, fn() -> Timestamp>;
+type InMemory = Processor<MemoryInbox, MemoryLedger, MemoryBus, RecordingSource, fn() -> Timestamp>;
 
 pub(super) fn check(bytes: &[u8]) {
-    // Serde reads a list as a struct too, but Lambda hands out objects.
+    // Serde reads a list as a struct too, but Lambda's events are objects.
     let is_event = bytes.starts_with(b"{") && serde_json::from_slice::<Batch>(bytes).is_ok();
-    let event = if is_event { Cow::Borrowed(bytes) } else { Cow::Owned(of_messages(bytes)) };
+    let event = if is_event { Cow::Borrowed(bytes) } else { Cow::Owned(event_of(bytes)) };
     runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(process(&event));
 }
 
-/// An event with a message for each part that is text.
-fn of_messages(bytes: &[u8]) -> Vec<u8> {
+/// An event with a message for each part of the input that is text.
+fn event_of(bytes: &[u8]) -> Vec<u8> {
     let bodies = bytes.split(|byte| *byte == SEPARATOR).filter_map(|body| std::str::from_utf8(body).ok());
     let records = bodies.enumerate().map(|(index, body)| json!({ "messageId": format!("m-{index}"), "body": body }));
     json!({ "Records": records.collect::<Vec<_>>() }).to_string().into_bytes()
@@ -55,51 +56,51 @@ async fn process(event: &[u8]) {
         inbox,
         ledger: MemoryLedger::default(),
         bus: MemoryBus::default(),
-        source: Ends::default(),
+        source: RecordingSource::default(),
         environment: Environment::Test,
-        token_accounts: BTreeMap::new(),
+        token_accounts: TokenAccounts::default(),
         clock: (|| Timestamp::UNIX_EPOCH) as fn() -> Timestamp,
     };
-    let Some(again) = invoke(&processor, event).await else {
-        assert!(processor.ledger.calls().is_empty(), "a batch that cannot be answered for is touched");
+    let Some(retried) = invoke(&processor, event).await else {
+        assert!(processor.ledger.calls().is_empty(), "a batch that fails as a whole must not be processed");
         return;
     };
-    for record in again {
-        // At the eighth time there is no more waiting for others.
+    for record in retried {
+        // A message that still fails at its eighth receive is parked.
         let attributes = json!({ "ApproximateReceiveCount": "8" });
         let alone = json!({ "messageId": record.id, "body": record.body, "attributes": attributes });
         let event = json!({ "Records": [alone] }).to_string();
-        let again = invoke(&processor, event.as_bytes()).await;
-        assert!(again.is_some_and(|again| again.is_empty()), "it goes on coming again");
+        let retried = invoke(&processor, event.as_bytes()).await;
+        assert!(retried.is_some_and(|retried| retried.is_empty()), "the message is retried forever");
     }
-    assert!(processor.ledger.items().iter().all(|item| item.outbox.is_empty()), "something was never told");
+    assert!(processor.ledger.items().iter().all(|item| item.outbox.is_empty()), "an event was never published");
 }
 
-/// Runs the processor, and looks at each message. Those that come again, or `None` if the batch does as a whole.
+/// Runs the processor and checks each message. Returns the retried ones, or `None` if the batch failed as a whole.
 async fn invoke(processor: &InMemory, event: &[u8]) -> Option<Vec<Message>> {
     let batch: Batch = serde_json::from_slice(event).unwrap();
     let answer = processor.process(batch, Timestamp::MAX).await;
-    let (again, parked) = processor.source.take();
+    let (retried, parked) = processor.source.take();
     let Ok(answer) = answer else {
-        assert!(again.is_empty() && parked.is_empty(), "a batch that cannot be answered for is touched");
+        assert!(retried.is_empty() && parked.is_empty(), "a batch that fails as a whole must not be processed");
         return None;
     };
 
     let records = records(event);
     let ids: Vec<_> = records.iter().map(|record| &*record.id).collect();
-    let handed_back: BTreeSet<_> = again.iter().map(|record| &*record.id).collect();
+    let retried_ids: BTreeSet<_> = retried.iter().map(|record| &*record.id).collect();
     let answer = serde_json::to_vec(&answer).unwrap();
-    assert_eq!(poller::come_again(&ids, Some(&answer)), handed_back, "Lambda reads something else");
+    assert_eq!(poller::messages_to_retry(&ids, Some(&answer)), retried_ids, "the response does not match the retries");
     for (_, reason) in &parked {
         assert!(!reason.starts_with("a bug"), "{reason}");
     }
     for record in &records {
         let is_parked = parked.iter().any(|(parked, _)| is(parked, record));
-        if !is_parked && !handed_back.contains(&*record.id) {
+        if !is_parked && !retried_ids.contains(&*record.id) {
             assert_recorded(processor, record).await;
         }
     }
-    Some(again)
+    Some(retried)
 }
 
 /// The messages of an event, each of which has an id.
@@ -112,38 +113,38 @@ fn is(one: &Message, other: &Message) -> bool {
     (&one.id, &one.body) == (&other.id, &other.body)
 }
 
-/// What a message says is in the ledger: it would be nothing new.
+/// Asserts that the ledger holds a message's webhook: to apply it again changes nothing.
 async fn assert_recorded(processor: &InMemory, record: &Message) {
     let sealed = match Letter::read(&record.body).unwrap() {
         Letter::Test => return,
         Letter::Envelope => record.body.clone(),
         Letter::Claim(claim) => processor.inbox.fetch(&claim).await.unwrap(),
     };
-    let Envelope { delivery, body } = Envelope::open(&sealed).expect("what is no envelope is parked");
-    let webhook = Webhook::parse(&body, delivery.topic.as_ref()).expect("what is not a JSON object is parked");
-    let update = Update::new(webhook.observe(), delivery, webhook.text());
+    let Envelope { delivery, body } = Envelope::open(&sealed).expect("a message that is not an envelope is parked");
+    let webhook = Webhook::parse(&body, delivery.topic.as_ref()).expect("a body that is not a JSON object is parked");
+    let update = Update::new(&webhook, delivery);
     let items = processor.ledger.items();
-    let known = items.iter().find(|item| item.key == update.key()).expect("it is lost");
+    let known = items.iter().find(|item| item.key == update.key()).expect("the subject is in the ledger");
     let change = Change::of(&known.state, &update.observation);
-    assert!(matches!(change, Change::Duplicate | Change::Stale), "it is lost");
+    assert!(matches!(change, Change::Duplicate | Change::Stale), "the webhook was lost");
 }
 
-/// The two ends that a message may come to besides being done.
+/// A source that records which messages were retried and parked.
 #[derive(Default)]
-struct Ends {
-    again: Mutex<Vec<Message>>,
+struct RecordingSource {
+    retried: Mutex<Vec<Message>>,
     parked: Mutex<Vec<(Message, String)>>,
 }
 
-impl Ends {
+impl RecordingSource {
     fn take(&self) -> (Vec<Message>, Vec<(Message, String)>) {
-        (std::mem::take(&mut self.again.lock().unwrap()), std::mem::take(&mut self.parked.lock().unwrap()))
+        (std::mem::take(&mut self.retried.lock().unwrap()), std::mem::take(&mut self.parked.lock().unwrap()))
     }
 }
 
-impl Source for Ends {
+impl Source for RecordingSource {
     async fn postpone(&self, record: &Message, _: Duration) -> Result<(), SourceError> {
-        self.again.lock().unwrap().push(record.clone());
+        self.retried.lock().unwrap().push(record.clone());
         Ok(())
     }
 
@@ -153,12 +154,15 @@ impl Source for Ends {
     }
 }
 
-/// The events in `events/`; and messages, among them a claim that can be redeemed and one that cannot.
+/// The events in `events/`, and messages, including a claim that can be fetched and one that cannot.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
-    let names = fixture::names("").into_iter().filter(|name| name.starts_with("sqs-"));
-    let events = names.map(|name| fixture::event(&name));
     let claim = |key: &str| notification::notification(key).to_string();
-    let redeemable = claim(&format!("webhooks/{}", envelope::of(&[]).delivery.id));
+    let fetchable = claim(&format!("webhooks/{}", envelope::of(&[]).delivery.id));
     let sealed = fixture::webhooks().into_iter().map(|(_, body)| envelope::of(body.as_bytes()).seal());
-    events.chain([redeemable, claim("webhooks/d-2")]).chain(sealed).map(String::into_bytes).collect()
+    fixture::events_named("sqs-")
+        .into_iter()
+        .chain([fetchable, claim("webhooks/d-2")])
+        .chain(sealed)
+        .map(String::into_bytes)
+        .collect()
 }

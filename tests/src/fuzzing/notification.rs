@@ -1,4 +1,4 @@
-//! Any message: it is taken for S3's only when it is, and never when the receiver has sealed it.
+//! Notification: a message is read as a notification of S3 only if it is one. A sealed envelope never is.
 
 use processor::inbox::{Claim, Letter};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ pub(super) fn check(bytes: &[u8]) {
 
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let letter = Letter::read(text);
-    // Numbers that fit no type, and what is nested deeper than a `Value` can be, say nothing against a notification.
+    // A `Value` cannot hold huge numbers or deep nesting, which a notification may contain all the same.
     let Ok(value) = serde_json::from_str::<Value>(text) else { return };
     match letter {
         Ok(Letter::Test) => assert_eq!(value.get("Event"), Some(&json!("s3:TestEvent"))),
@@ -20,12 +20,12 @@ pub(super) fn check(bytes: &[u8]) {
     }
 }
 
-/// What a notification says of each object. `None`: it is no notification.
+/// The claims in a notification, one for each object. `None`: it is not a notification.
 fn claims(notification: &Value) -> Option<Vec<Option<Claim>>> {
     let claim = |record: &Value| {
         let s3 = record.get("s3")?;
         let text = |of: &str, key: &str| Some(s3.get(of)?.get(key)?.as_str()?.to_owned());
-        // A key is told as a form's value is; only that a form would go on after an `&`.
+        // S3 encodes a key like a value in a form, except that an `&` does not end it.
         let form = format!("key={}", text("object", "key")?.replace('&', "%26"));
         let (_, key) = form_urlencoded::parse(form.as_bytes()).next()?;
         Some(Claim { bucket: text("bucket", "name")?, key: key.into_owned() })
@@ -33,7 +33,7 @@ fn claims(notification: &Value) -> Option<Vec<Option<Claim>>> {
     Some(notification.get("Records")?.as_array()?.iter().map(claim).collect())
 }
 
-/// What S3 sends, as its documentation shows it, and messages that are none of its.
+/// S3's messages as in its documentation, and messages that are not from S3.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let claims = ["webhooks/2026-01-02/d-1", "webhooks%2F2026-01-02%2Fd+1%2B%C3%A9"].map(notification);
     let test = json!({

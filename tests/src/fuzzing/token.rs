@@ -1,6 +1,6 @@
-//! Any request: it is let through exactly when it has one token, and that is an accepted one.
+//! Token: any request is accepted if and only if it has exactly one token, and that one is accepted.
 //!
-//! An input is header lines as in HTTP, an empty line, and the body.
+//! An input is HTTP header lines, an empty line, and the body.
 
 use std::sync::LazyLock;
 
@@ -26,7 +26,7 @@ pub(super) fn check(bytes: &[u8]) {
     for (name, value) in &headers {
         request = request.header(*name, *value);
     }
-    // There are more headers than a request can have.
+    // More headers than a request can have are an error.
     let Ok(request) = request.body(body.to_vec()) else { return };
     let arrival = Arrival { id: "d-1".to_owned(), at: Timestamp::UNIX_EPOCH };
     let outcome = TOKENS.verify(request).map(|verified| verified.into_envelope(arrival, Environment::Test, None));
@@ -42,7 +42,7 @@ pub(super) fn check(bytes: &[u8]) {
         (Ok(sealed), Ok((label, _))) => {
             assert_eq!(sealed.delivery.token, *label);
             assert_eq!(sealed.body, body);
-            envelope::travels(&sealed);
+            envelope::assert_survives_the_queue(&sealed);
         }
         (outcome, expected) => assert_eq!(outcome.err(), expected.err()),
     }
@@ -51,7 +51,7 @@ pub(super) fn check(bytes: &[u8]) {
 /// A header's name and value.
 type Header<'a> = (&'a [u8], &'a [u8]);
 
-/// The headers that are such, and the body.
+/// The valid headers, and the body.
 fn read(bytes: &[u8]) -> (Vec<Header<'_>>, &[u8]) {
     let end = bytes.windows(2).position(|two| two == b"\n\n");
     let (head, body) = end.map_or((bytes, &[][..]), |end| (&bytes[..end], &bytes[end + 2..]));
@@ -66,9 +66,8 @@ fn read(bytes: &[u8]) -> (Vec<Header<'_>>, &[u8]) {
 
 /// The requests in `events/`.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
-    let names = fixture::names("").into_iter().filter(|name| name.starts_with("api-"));
-    let requests = names.map(|name| {
-        let event: Value = serde_json::from_str(&fixture::event(&name)).unwrap();
+    let requests = fixture::events_named("api-").into_iter().map(|event| {
+        let event: Value = serde_json::from_str(&event).unwrap();
         let headers = event["headers"].as_object().unwrap().iter();
         let head: Vec<_> = headers.map(|(name, value)| format!("{name}: {}", value.as_str().unwrap())).collect();
         format!("{}\n\n{}", head.join("\n"), event["body"].as_str().unwrap()).into_bytes()

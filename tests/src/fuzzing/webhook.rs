@@ -1,7 +1,7 @@
-//! Any body: reading it never panics and does not depend on how it is spaced; what it says is news once; and several of
-//! them say the same in any order.
+//! Webhook: reading any body does not panic and does not depend on whitespace. A body changes the ledger once, and several
+//! bodies result in the same state in any order.
 //!
-//! An input is one body or several. A first line may be the topic in the path.
+//! An input is one or more bodies. The first line of each may be the topic in the path.
 
 use ledger::{
     detail::{self, Body},
@@ -17,52 +17,52 @@ use shared::{
 use super::{SEPARATOR, envelope};
 use crate::fixture;
 
-/// A key of DynamoDB.
+/// DynamoDB's limit for a key.
 const MAX_KEY_BYTES: usize = 2048;
 
-/// An item of DynamoDB.
+/// DynamoDB's limit for an item.
 const MAX_ITEM_BYTES: usize = 400 * 1024;
 
-/// An entry of EventBridge.
+/// EventBridge's limit for an entry.
 const MAX_DETAIL_BYTES: usize = 256 * 1024;
 
-/// The products whose bodies the topic helps to recognise.
+/// The topics that help to recognise bodies.
 const TOPICS: [&str; 5] = ["invoice", "fva_paid", "fva_status", "disbursement", "ph_disbursement"];
 
 pub(super) fn check(bytes: &[u8]) {
     let seen: Vec<_> = bytes.split(|byte| *byte == SEPARATOR).filter_map(read).collect();
     for kind in seen.iter().map(Observation::kind) {
         let states: Vec<_> = seen.iter().filter(|seen| seen.kind() == kind).map(State::from).collect();
-        any_order(&states);
+        assert_order_does_not_matter(&states);
     }
 }
 
-/// One body. `None`: it is no JSON object.
+/// Reads one body. `None`: it is not a JSON object.
 fn read(bytes: &[u8]) -> Option<Observation> {
-    let (topic, body) = addressed(bytes);
+    let (topic, body) = split_topic(bytes);
     let observe = |body: &[u8]| Webhook::parse(body, topic.as_ref()).map(|webhook| webhook.observe());
     let webhook = Webhook::parse(body, topic.as_ref()).ok()?;
     let (text, seen) = (webhook.text(), webhook.observe());
-    assert_eq!(observe(text.as_bytes()).as_ref(), Ok(&seen), "without what surrounds it");
-    assert_eq!(observe(&text.as_bytes()[..text.len() - 1]).ok(), None, "cut short");
+    assert_eq!(observe(text.as_bytes()).as_ref(), Ok(&seen), "without the surrounding bytes");
+    assert_eq!(observe(&text.as_bytes()[..text.len() - 1]).ok(), None, "truncated");
 
-    let mut compact = observe(&without_spaces(text)).expect("spaces between tokens are nothing");
+    let mut compact = observe(&without_spaces(text)).expect("whitespace between tokens does not matter");
     match seen.kind() {
-        // Both are told apart by how they are written.
+        // Both are identified by a digest of their text.
         Kind::Unknown => compact.id.clone_from(&seen.id),
         Kind::Capabilities => compact.mark.clone_from(&seen.mark),
         _ => {}
     }
-    assert_eq!(compact, seen, "without spaces");
+    assert_eq!(compact, seen, "without whitespace");
 
     let mut delivery = envelope::of(&[]).delivery;
     delivery.topic = topic;
-    news_once(&seen, &delivery, text);
+    assert_applied_once(&webhook, &delivery);
     Some(seen)
 }
 
-/// The topic, if the first line is one, and the body.
-fn addressed(bytes: &[u8]) -> (Option<Topic>, &[u8]) {
+/// Splits off the topic, if the first line is one.
+fn split_topic(bytes: &[u8]) -> (Option<Topic>, &[u8]) {
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let topic = std::str::from_utf8(line).ok().and_then(|line| line.parse().ok());
     let body = if topic.is_some() { bytes.get(line.len() + 1..).unwrap_or_default() } else { bytes };
@@ -85,28 +85,30 @@ fn without_spaces(json: &str) -> Vec<u8> {
     kept
 }
 
-/// The first time it makes an item that can be stored, with events that can be published; after that it is a duplicate.
-fn news_once(seen: &Observation, delivery: &Delivery, body: &str) {
-    let update = Update::new(seen.clone(), delivery.clone(), body);
-    let Ok(Step::Write(item)) = Item::step(None, &update) else { panic!("the first fact of a subject is news") };
+/// Asserts that a first webhook creates an item and events within AWS's limits, and that the second is a duplicate.
+fn assert_applied_once(webhook: &Webhook<'_>, delivery: &Delivery) {
+    let update = Update::new(webhook, delivery.clone());
+    let Ok(Step::Write(item)) = Item::step(None, &update) else {
+        panic!("the first fact of a subject creates its item")
+    };
     assert!(item.key.as_str().len() <= MAX_KEY_BYTES);
     assert!(serde_json::to_string(&item).unwrap().len() <= MAX_ITEM_BYTES);
     let pending = item.pending_of(&delivery.id);
-    assert!(!pending.is_empty(), "nothing is published about it");
+    assert!(!pending.is_empty(), "a new item publishes an event");
     for (id, pending) in pending {
         let event = |body| detail::event(&item, id, pending, &update, body);
         assert!(event(Body::Included).detail.len() <= MAX_DETAIL_BYTES);
         for body in [Body::Included, Body::Refused] {
-            assert!(Detail::read(&event(body).detail).is_some(), "a detail is read again");
+            assert!(Detail::read(&event(body).detail).is_some(), "a detail can be read");
         }
     }
-    let stored: Item = serde_json::from_str(&serde_json::to_string(&item).unwrap()).expect("an item is read again");
-    assert_eq!(stored, *item, "as it was written");
+    let stored: Item = serde_json::from_str(&serde_json::to_string(&item).unwrap()).expect("an item can be read");
+    assert_eq!(stored, *item, "an item survives a round trip");
     assert_eq!(Item::step(Some(&stored), &update), Ok(Step::Duplicate));
 }
 
-/// States of one kind are merged to the same in any order, and however often.
-fn any_order(states: &[State]) {
+/// Asserts that states of one kind merge to the same state in any order, and with duplicates.
+fn assert_order_does_not_matter(states: &[State]) {
     let merged = |states: &mut dyn Iterator<Item = &State>| {
         states.cloned().reduce(State::merge).map(|state| without_order(&state))
     };
@@ -115,7 +117,7 @@ fn any_order(states: &[State]) {
     assert_eq!(merged(&mut states.iter().chain(states)), all);
 }
 
-/// A state without what arrived first: which of several answers, and which account.
+/// A state without what depends on the order of arrival: which answer came first, and which account.
 fn without_order(state: &State) -> Value {
     fn sort(value: &mut Value) {
         match value {
@@ -130,8 +132,8 @@ fn without_order(state: &State) -> Value {
     value
 }
 
-/// Each body; those without an event name with topics as well; and each with the one beside it, which often is of its
-/// family.
+/// Each body, those without an event name also with each topic, and each body with its neighbour, which is often of the
+/// same family.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let bodies: Vec<_> = fixture::webhooks().into_iter().map(|(_, body)| body).collect();
     let unnamed: Vec<_> = bodies.iter().filter(|body| !body.contains(r#""event""#)).collect();

@@ -1,13 +1,13 @@
-//! Judge: what must always be true, asked at every step.
+//! Judge: checks the invariants at every step.
 //!
-//! 1. Acknowledged ⇒ applied, or in a queue, in the inbox, or in the dead-letter queue.
-//! 2. Stored ⇒ it was authentic; authentic ⇒ never refused; answered within 6 s.
-//! 3. A write takes nothing back: no stage, no amount, no capture, no event that is not published.
-//! 4. One transition has one id and one text. It is published after it is written, and cleared after it is published.
-//! 5. A delivery that is over has nothing left to publish.
-//! 6. In the end each subject whose money is here has had its money event, once, whatever the order of its webhooks, and
-//!    the event says the amount that was stated.
-//! 7. What the bus refuses for good goes out without its body.
+//! 1. An acknowledged webhook is applied, or is in a queue, in the inbox, or in the dead-letter queue.
+//! 2. Only authentic webhooks are stored, and none of them is refused. Each is answered within 6 s.
+//! 3. No write loses a stage, an amount, a capture, or an unpublished event.
+//! 4. A transition has one event id and one text. It is published after it is written, and cleared after it is published.
+//! 5. A delivery whose messages are all deleted has nothing left to publish.
+//! 6. At the end, each subject whose money has arrived has had its money event, once and with the stated amount, whatever
+//!    the order of its webhooks.
+//! 7. An event that the bus permanently refuses is published without its body.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,17 +16,17 @@ use shared::domain_event::{Detail, DomainEvent};
 
 use crate::xendit::{Fact, Truth};
 
-/// Everything that has to add up.
+/// What has happened so far, and the first violation.
 #[derive(Default)]
 pub(super) struct Judge {
-    /// What Xendit has to tell.
+    /// All facts that Xendit sends.
     pub(super) facts: Vec<Fact>,
     origins: BTreeMap<String, Origin>,
     keys: BTreeMap<usize, String>,
-    events: BTreeMap<String, Told>,
-    /// Which facts are in our hands: stored at least once.
+    events: BTreeMap<String, EventRecord>,
+    /// The facts that were stored at least once.
     pub(super) stored: BTreeSet<usize>,
-    /// The first thing that was not true.
+    /// The first violation.
     pub(super) violation: Option<String>,
 }
 
@@ -35,32 +35,32 @@ struct Origin {
     stored: bool,
 }
 
-struct Told {
+struct EventRecord {
     key: String,
     detail_type: String,
-    /// As it was published first.
+    /// Its first publication.
     event: Option<DomainEvent>,
-    times: u32,
+    publications: u32,
 }
 
-impl Told {
+impl EventRecord {
     fn detail(&self) -> Option<Detail> {
         Detail::read(&self.event.as_ref()?.detail)
     }
 }
 
 impl Judge {
-    /// Nothing has been said yet of what Xendit has to tell.
+    /// Starts before anything was sent.
     pub(super) fn new(facts: Vec<Fact>) -> Self {
         Self { facts, ..Self::default() }
     }
 
-    /// Something is not true. The first such thing counts.
+    /// Records a violation, if it is the first.
     pub(super) fn violated(&mut self, what: String) {
         self.violation.get_or_insert(what);
     }
 
-    /// A request has reached the receiver. `fact`: it is authentic, and says this.
+    /// A request has reached the receiver. `fact`: its content, if it is authentic.
     pub(super) fn arrives(&mut self, delivery: &str, fact: Option<usize>) {
         self.origins.insert(delivery.to_owned(), Origin { fact, stored: false });
     }
@@ -70,28 +70,28 @@ impl Judge {
         let Some(origin) = self.origins.get(delivery) else { return };
         let (authentic, stored) = (origin.fact.is_some(), origin.stored);
         match status {
-            200 if !authentic => self.violated(format!("{delivery} has no accepted token, and was acknowledged")),
-            200 if !stored => self.violated(format!("{delivery} was acknowledged, and is stored nowhere")),
+            200 if !authentic => self.violated(format!("{delivery} was acknowledged without an accepted token")),
+            200 if !stored => self.violated(format!("{delivery} was acknowledged but not stored")),
             200 if !body.contains(delivery) => self.violated(format!("{delivery} was acknowledged as {body}")),
-            401 if authentic => self.violated(format!("{delivery} has an accepted token, and was refused")),
+            401 if authentic => self.violated(format!("{delivery} was refused despite an accepted token")),
             200 | 401 => {}
             503 if authentic => {}
             other => self.violated(format!("{delivery} was answered {other}")),
         }
     }
 
-    /// A store has taken an envelope.
+    /// A store has stored an envelope.
     pub(super) fn is_stored(&mut self, delivery: &str) {
         match self.origins.get_mut(delivery) {
             Some(Origin { fact: Some(fact), stored }) => {
                 *stored = true;
                 self.stored.insert(*fact);
             }
-            _ => self.violated(format!("{delivery} is not authentic, and was stored")),
+            _ => self.violated(format!("{delivery} was stored but is not authentic")),
         }
     }
 
-    /// What a delivery says, if it is authentic.
+    /// The content of a delivery, if it is authentic.
     pub(super) fn fact_of(&self, delivery: &str) -> Option<&Fact> {
         self.facts.get(self.origins.get(delivery)?.fact?)
     }
@@ -101,20 +101,19 @@ impl Judge {
         fact.key.clone().or_else(|| self.keys.get(&fact.subject).cloned())
     }
 
-    /// The last copy of a delivery has gone.
-    pub(super) fn is_over(&mut self, delivery: &str, item: Option<&Item>) {
-        let Some(fact) = self.fact_of(delivery) else { return };
-        let stage = fact.clone();
+    /// The last copy of a delivery is gone.
+    pub(super) fn released(&mut self, delivery: &str, item: Option<&Item>) {
+        let Some(fact) = self.fact_of(delivery).cloned() else { return };
         match item {
-            _ if fact.is_unreadable() => self.violated(format!("{delivery} is unreadable, and nowhere to be found")),
-            Some(item) if !fact.read(&item.state).covers(fact) => {
-                self.violated(format!("{delivery} is gone, and not applied: {stage:?} is not in {:?}", item.state));
+            _ if fact.is_unreadable() => self.violated(format!("{delivery} is unreadable and was lost")),
+            Some(item) if !fact.read(&item.state).covers(&fact) => {
+                self.violated(format!("{delivery} is gone but not applied: {fact:?} is not in {:?}", item.state));
             }
             Some(item) if !item.pending_of(delivery).is_empty() => {
-                self.violated(format!("{delivery} is gone, and what it had to publish waits in {}", item.key));
+                self.violated(format!("{delivery} is gone but its events are still in the outbox of {}", item.key));
             }
             Some(_) => {}
-            None => self.violated(format!("{delivery} is gone, and was never applied")),
+            None => self.violated(format!("{delivery} is gone but was never applied")),
         }
     }
 
@@ -124,21 +123,21 @@ impl Judge {
             return self.violated(format!("{} has no history", after.key));
         };
         let Some(fact) = self.fact_of(&entry.delivery).cloned() else {
-            return self.violated(format!("{} was written by nobody: {}", after.key, entry.delivery));
+            return self.violated(format!("{} was written by {}, which is not authentic", after.key, entry.delivery));
         };
         let key =
             fact.key.clone().unwrap_or_else(|| self.keys.entry(fact.subject).or_insert(after.key.to_string()).clone());
         if key != after.key.as_str() {
-            return self.violated(format!("{key} was written as {}", after.key));
+            return self.violated(format!("{key} was written under the key {}", after.key));
         }
         let now = fact.read(&after.state);
         if let Some(before) = before {
             let earlier = fact.read(&before.state);
-            if !now.is_no_step_back_from(&earlier) {
+            if !now.extends(&earlier) {
                 self.violated(format!("{key} went from {earlier:?} back to {now:?}"));
             }
             if let Some(lost) = before.outbox.keys().find(|id| !after.outbox.contains_key(*id)) {
-                self.violated(format!("{key} was written without event {lost}, which waited to be published"));
+                self.violated(format!("{key} was written without the unpublished event {lost}"));
             }
             if after.version <= before.version {
                 self.violated(format!("{key} was written with version {} after {}", after.version, before.version));
@@ -147,11 +146,12 @@ impl Judge {
         let fresh = after.outbox.iter().filter(|(id, _)| before.is_none_or(|before| !before.outbox.contains_key(*id)));
         let fresh: Vec<_> = fresh.collect();
         if fresh.is_empty() && before.is_none_or(|before| before.state.stage != after.state.stage) {
-            self.violated(format!("{key} became {}, and there is nothing to publish about it", now.stage()));
+            self.violated(format!("{key} became {} without an event", now.stage()));
         }
-        for (id, waiting) in fresh {
-            let told = Told { key: key.clone(), detail_type: waiting.detail_type.clone(), event: None, times: 0 };
-            if self.events.insert(id.clone(), told).is_some() {
+        for (id, pending) in fresh {
+            let detail_type = pending.detail_type.clone();
+            let record = EventRecord { key: key.clone(), detail_type, event: None, publications: 0 };
+            if self.events.insert(id.clone(), record).is_some() {
                 self.violated(format!("{key}: event {id} was written a second time"));
             }
         }
@@ -160,7 +160,7 @@ impl Judge {
     /// An outbox is about to be cleared.
     pub(super) fn clears(&mut self, item: &Item, ids: &[String]) {
         let unpublished =
-            |id: &&String| item.outbox.contains_key(*id) && self.events.get(*id).is_none_or(|told| told.times == 0);
+            |id: &&String| item.outbox.contains_key(*id) && self.events.get(*id).is_none_or(|it| it.publications == 0);
         if let Some(id) = ids.iter().find(unpublished) {
             self.violated(format!("{}: event {id} was cleared before it was published", item.key));
         }
@@ -170,72 +170,69 @@ impl Judge {
     pub(super) fn published(&mut self, event: &DomainEvent) {
         match self.events.get_mut(&event.id) {
             None => self.violated(format!("event {} was published before it was written", event.id)),
-            Some(told) if told.event.as_ref().is_some_and(|first| first != event) => {
+            Some(record) if record.event.as_ref().is_some_and(|first| first != event) => {
                 self.violated(format!("event {} was published with two texts", event.id));
             }
-            Some(told) => {
-                told.event.get_or_insert_with(|| event.clone());
-                told.times += 1;
+            Some(record) => {
+                record.event.get_or_insert_with(|| event.clone());
+                record.publications += 1;
             }
         }
     }
 
-    /// How many events there are, and how often they were published in all.
-    pub(super) fn told(&self) -> (usize, u32) {
-        (self.events.len(), self.events.values().map(|told| told.times).sum())
+    /// The number of events, and of their publications.
+    pub(super) fn event_counts(&self) -> (usize, u32) {
+        (self.events.len(), self.events.values().map(|it| it.publications).sum())
     }
 
-    /// Everything that was stored has been heard, nothing else has, and everything has been said.
+    /// Checks at the end that exactly what was stored is applied, and that everything is published.
     pub(super) fn final_verdict(&mut self, table: &BTreeMap<String, Item>, calm: bool) {
         for item in table.values().filter(|item| !item.outbox.is_empty()) {
-            self.violated(format!("{} still has to publish something", item.key));
+            self.violated(format!("{} still has unpublished events", item.key));
         }
-        if let Some((id, told)) = self.events.iter().find(|(_, told)| told.times == 0) {
-            self.violated(format!("event {id} of {} was never published", told.key));
+        if let Some((id, it)) = self.events.iter().find(|(_, it)| it.publications == 0) {
+            self.violated(format!("event {id} of {} was never published", it.key));
         }
-        if let Some((id, told)) = self.events.iter().find(|(_, told)| calm && told.times > 1) {
-            self.violated(format!(
-                "event {id} of {} was published {} times though nothing failed",
-                told.key, told.times
-            ));
+        if let Some((id, it)) = self.events.iter().find(|(_, it)| calm && it.publications > 1) {
+            self.violated(format!("event {id} of {} was published {} times without a fault", it.key, it.publications));
         }
         let mut subjects: BTreeMap<usize, Vec<Fact>> = BTreeMap::new();
         for fact in self.stored.iter().filter_map(|index| self.facts.get(*index)).filter(|fact| !fact.is_unreadable()) {
             subjects.entry(fact.subject).or_default().push(fact.clone());
         }
         if table.len() != subjects.len() {
-            self.violated(format!("there are {} items of {} subjects", table.len(), subjects.len()));
+            self.violated(format!("there are {} items for {} subjects", table.len(), subjects.len()));
         }
         for facts in subjects.values() {
             let item = facts.first().and_then(|fact| self.key_of(fact)).and_then(|key| table.get(&key));
             let Some((item, fact)) = item.zip(facts.first()) else {
-                self.violated(format!("{facts:?} was heard, and is not in the ledger"));
+                self.violated(format!("{facts:?} was stored but is not in the ledger"));
                 continue;
             };
             let (known, truth) = (fact.read(&item.state), Truth::of(facts.iter()));
             if known != truth {
                 self.violated(format!("{} is {known:?} and should be {truth:?}", item.key));
             }
-            let events: Vec<_> = self.events.values().filter(|told| told.key == item.key.as_str()).collect();
-            let said = |what: &str| events.iter().any(|told| told.detail_type == what);
+            let events: Vec<_> = self.events.values().filter(|it| it.key == item.key.as_str()).collect();
+            let has = |detail_type: &str| events.iter().any(|it| it.detail_type == detail_type);
             let mut wrong = None;
-            if !said(truth.stage()) && !truth.stage().starts_with("unknown") {
-                wrong = Some(format!("is {}, and no event said so", truth.stage()));
+            if !has(truth.stage()) && !truth.stage().starts_with("unknown") {
+                wrong = Some(format!("is {} but has no event for it", truth.stage()));
             }
-            if truth.is_conflicting() && !said("webhook.conflict") {
-                wrong = Some("contradicts itself, and no event said so".to_owned());
+            if truth.is_conflicting() && !has("webhook.conflict") {
+                wrong = Some("has conflicting amounts but no conflict event".to_owned());
             }
-            let money = facts.iter().filter_map(Fact::money_event).next();
+            let money = facts.iter().find_map(Fact::money_event);
             if let Some(money) = money.filter(|_| !truth.stage().ends_with("reversed")) {
                 let details: Vec<_> =
-                    events.iter().filter(|told| told.detail_type == money).filter_map(|told| told.detail()).collect();
+                    events.iter().filter(|it| it.detail_type == money).filter_map(|it| it.detail()).collect();
                 let first = details.iter().filter(|detail| !detail.update).count();
                 let paid = details.iter().filter_map(|detail| Some((detail.version, detail.paid.clone()?))).max();
                 let stated = item.state.paid_in_all();
                 if first != 1 {
-                    wrong = Some(format!("had {first} events {money}"));
+                    wrong = Some(format!("has {first} {money} events"));
                 } else if !truth.is_conflicting() && paid.map(|(_, paid)| paid) != stated {
-                    wrong = Some(format!("had no event {money} about {stated:?}"));
+                    wrong = Some(format!("has no {money} event with {stated:?}"));
                 }
             }
             if let Some(wrong) = wrong {

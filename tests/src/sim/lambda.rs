@@ -1,7 +1,6 @@
-//! Lambda: API Gateway in front of the receiver, the SQS event source behind it, and the sandboxes of both.
+//! Lambda: API Gateway, the SQS event source, and the sandboxes of both functions.
 
 use std::{
-    collections::BTreeMap,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex},
     time::Duration,
@@ -10,7 +9,7 @@ use std::{
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use lambda_http::http::{Request, Response};
-use processor::{batch::Processor, failure, message::Batch};
+use processor::{batch::Processor, config::TokenAccounts, failure, message::Batch};
 use receiver::{
     handler::Receiver,
     verify::{Arrival, Digest},
@@ -21,11 +20,11 @@ use tokio::sync::Semaphore;
 
 use super::{
     plan::Fault,
-    wires::{Sandbox, Wires},
-    world::{Letter, Message, World},
+    ports::{Ports, Sandbox},
+    world::{DeadLetter, Message, World},
 };
 
-// All as in the template.
+// As in the template.
 const RECEIVER_TIMEOUT: Duration = Duration::from_secs(10);
 const PROCESSOR_TIMEOUT: Duration = failure::TIMEOUT;
 const VISIBILITY_TIMEOUT: SignedDuration = SignedDuration::from_secs(180);
@@ -33,12 +32,12 @@ const MAX_RECEIVE_COUNT: u32 = 10;
 const MAX_CONCURRENCY: usize = 5;
 const BATCH: usize = 10;
 const RETENTION: SignedDuration = SignedDuration::from_hours(4 * 24);
-const LETTER_RETENTION: SignedDuration = SignedDuration::from_hours(14 * 24);
+const DEAD_LETTER_RETENTION: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// The receiver's own promise.
-const PROMPT: SignedDuration = SignedDuration::from_secs(6);
+/// The receiver's limit for an answer.
+const ANSWER_LIMIT: SignedDuration = SignedDuration::from_secs(6);
 
-/// The token that Xendit sends at first, and the one after a rotation.
+/// The tokens before and after a rotation.
 pub(super) const TOKENS: [&str; 2] = ["the-first-token-of-the-simulation", "the-second-token-of-the-simulation"];
 
 type Clock = Box<dyn Fn() -> Timestamp + Send + Sync>;
@@ -48,8 +47,8 @@ struct Warm<F> {
     function: F,
 }
 
-type Receiving = Warm<(Receiver<Wires, Wires>, Vec<usize>)>;
-type Processing = Warm<Processor<Wires, Wires, Wires, Wires, Clock>>;
+type Receiving = Warm<(Receiver<Ports, Ports>, Vec<usize>)>;
+type Processing = Warm<Processor<Ports, Ports, Ports, Ports, Clock>>;
 
 /// The two functions, with their sandboxes.
 #[derive(Clone)]
@@ -60,12 +59,12 @@ pub(super) struct Lambda {
 }
 
 impl Lambda {
-    /// Nothing is warm yet.
+    /// Starts without warm sandboxes.
     pub(super) fn new(world: World) -> Self {
         Self { world, receivers: Arc::default(), processors: Arc::default() }
     }
 
-    /// Which tokens are accepted at the moment, by their place in `TOKENS`.
+    /// The tokens that are accepted now, as indexes into `TOKENS`.
     fn accepted(&self) -> Vec<usize> {
         self.world.with(|state| match state.plan.rotation {
             None => vec![0],
@@ -79,28 +78,28 @@ impl Lambda {
         })
     }
 
-    fn wires(&self, function: &str) -> Wires {
-        Wires { world: self.world.clone(), sandbox: Sandbox::new(&self.world, function) }
+    fn ports(&self, function: &str) -> Ports {
+        Ports { world: self.world.clone(), sandbox: Sandbox::new(&self.world, function) }
     }
 
     fn receiver(&self) -> Receiving {
         let accepted = self.accepted();
         let mut pool = self.receivers.lock().unwrap();
-        // A deployment ends the sandboxes of the one before.
+        // A deployment replaces the sandboxes of the previous one.
         pool.retain(|warm| warm.function.1 == accepted);
         if let Some(warm) = pool.pop() {
             warm.sandbox.thaw(&self.world);
             return warm;
         }
-        let wires = self.wires("receiver");
+        let ports = self.ports("receiver");
         let pairs: Vec<_> = accepted.iter().map(|n| format!("t{n}={}", Digest::of(TOKENS[*n].as_bytes()))).collect();
         let receiver = Receiver {
             tokens: pairs.join(",").parse().unwrap(),
-            queue: wires.clone(),
-            inbox: wires.clone(),
+            queue: ports.clone(),
+            inbox: ports.clone(),
             environment: Environment::Test,
         };
-        Warm { sandbox: wires.sandbox, function: (receiver, accepted) }
+        Warm { sandbox: ports.sandbox, function: (receiver, accepted) }
     }
 
     fn processor(&self) -> Processing {
@@ -108,32 +107,32 @@ impl Lambda {
             warm.sandbox.thaw(&self.world);
             return warm;
         }
-        let wires = self.wires("processor");
-        let (world, sandbox) = (self.world.clone(), Arc::clone(&wires.sandbox));
+        let ports = self.ports("processor");
+        let (world, sandbox) = (self.world.clone(), Arc::clone(&ports.sandbox));
         let processor = Processor {
-            inbox: wires.clone(),
-            ledger: wires.clone(),
-            bus: wires.clone(),
-            source: wires.clone(),
+            inbox: ports.clone(),
+            ledger: ports.clone(),
+            bus: ports.clone(),
+            source: ports.clone(),
             environment: Environment::Test,
-            token_accounts: BTreeMap::new(),
+            token_accounts: TokenAccounts::default(),
             clock: Box::new(move || sandbox.clock(&world)) as Clock,
         };
-        Warm { sandbox: wires.sandbox, function: processor }
+        Warm { sandbox: ports.sandbox, function: processor }
     }
 
-    /// A request to API Gateway, and the status that it answers. `fact`: what it says, if Xendit sent it.
+    /// Sends a request to API Gateway, and returns the status. `fact`: what Xendit sent. `None`: a forged request.
     pub(super) async fn request(&self, request: Request<Vec<u8>>, fact: Option<usize>, token: Option<usize>) -> u16 {
-        if self.world.strikes(Fault::Throttled, &"gateway") {
+        if self.world.draws(Fault::Throttled, &"gateway") {
             return 429;
         }
         let warm = self.receiver();
         let fact = fact.filter(|_| token.is_some_and(|token| warm.function.1.contains(&token)));
         let delivery = self.world.with(|state| {
-            let delivery = format!("d-{:05}", state.fresh());
+            let delivery = format!("d-{:05}", state.next_id());
             state.judge.arrives(&delivery, fact);
             state.invocations += 1;
-            state.note(&warm.sandbox, || format!("gets {delivery}: {fact:?}"));
+            state.note(&warm.sandbox, || format!("receives {delivery}: {fact:?}"));
             delivery
         });
         let arrival = Arrival { id: delivery.clone(), at: warm.sandbox.clock(&self.world) };
@@ -157,8 +156,8 @@ impl Lambda {
         let Some(answer) = answer else { return 500 };
         let took = self.world.now().duration_since(began);
         self.world.with(|state| {
-            state.note(&warm.sandbox, || format!("answers {} to {delivery}", answer.status()));
-            if took > PROMPT {
+            state.note(&warm.sandbox, || format!("answers {delivery} with {}", answer.status()));
+            if took > ANSWER_LIMIT {
                 state.judge.violated(format!("{delivery} was answered after {took:#}"));
             }
             state.judge.answered(&delivery, answer.status().as_u16(), answer.body());
@@ -167,7 +166,7 @@ impl Lambda {
         answer.status().as_u16()
     }
 
-    /// The event source: takes messages, invokes the processor with them, deletes what is not to come again. For ever.
+    /// The event source: receives messages, invokes the processor, and deletes what the response allows. Never ends.
     pub(super) async fn poll(self) {
         let slots = Arc::new(Semaphore::new(MAX_CONCURRENCY));
         loop {
@@ -178,7 +177,7 @@ impl Lambda {
                     break batch;
                 }
                 tokio::select! {
-                    () = self.world.stirred() => {}
+                    () = self.world.poller_woken() => {}
                     () = self.world.until(next) => {}
                 }
             };
@@ -186,40 +185,39 @@ impl Lambda {
             tokio::task::spawn_local(async move {
                 lambda.work(batch).await;
                 drop(slot);
-                lambda.world.with(|state| state.stirred = true);
+                lambda.world.with(|state| state.wake_poller = true);
             });
         }
     }
 
-    /// Takes up to ten visible messages, or says when there may be some.
+    /// Receives up to ten visible messages. Also returns when the next one may become visible.
     fn receive(&self) -> (Vec<Message>, Timestamp) {
         self.world.with(|state| {
             let now = state.now;
-            if let Some((from, to)) = state.plan.processor_off.filter(|(from, to)| (*from..*to).contains(&state.age()))
-            {
-                let _ = from;
+            if let Some((_, to)) = state.plan.processor_off.filter(|(from, to)| (*from..*to).contains(&state.age())) {
                 return (Vec::new(), now + (to - state.age()));
             }
             let old: Vec<_> =
                 state.queue.extract_if(.., |message| now.duration_since(message.sent_at) > RETENTION).collect();
             for message in old {
-                state.note(&"sqs", || format!("{} is too old", message.id));
+                state.note(&"sqs", || format!("{} has expired", message.id));
                 state.released(&message.delivery);
             }
-            let worn = |message: &mut Message| message.visible_at <= now && message.receives >= MAX_RECEIVE_COUNT;
-            let worn_out: Vec<_> = state.queue.extract_if(.., worn).collect();
-            for Message { id, body, delivery, sent_at, .. } in worn_out {
-                state.note(&"sqs", || format!("{id} came too often"));
-                state.letters.push(Letter { body, delivery, sent_at });
+            let is_exhausted =
+                |message: &mut Message| message.visible_at <= now && message.receives >= MAX_RECEIVE_COUNT;
+            let exhausted: Vec<_> = state.queue.extract_if(.., is_exhausted).collect();
+            for Message { id, body, delivery, sent_at, .. } in exhausted {
+                state.note(&"sqs", || format!("{id} was received too often"));
+                state.dead_letters.push(DeadLetter { body, delivery, sent_at });
             }
             let mut visible: Vec<usize> =
                 (0..state.queue.len()).filter(|index| state.queue[*index].visible_at <= now).collect();
-            state.dice.shuffle(&mut visible);
-            visible.truncate(state.dice.usize(1..=BATCH));
+            state.rng.shuffle(&mut visible);
+            visible.truncate(state.rng.usize(1..=BATCH));
             let mut batch = Vec::new();
             for index in visible {
-                // A message that is handed out twice stays visible.
-                let twice = state.strikes(Fault::HandedOutTwice, &"sqs");
+                // A message that is delivered twice stays visible.
+                let twice = state.draws(Fault::DeliveredTwice, &"sqs");
                 let message = &mut state.queue[index];
                 message.receives += 1;
                 if !twice {
@@ -232,32 +230,32 @@ impl Lambda {
         })
     }
 
-    /// One invocation of the processor, and what follows from its answer.
+    /// Invokes the processor with a batch, and applies its response.
     async fn work(&self, batch: Vec<Message>) {
         self.world.pause(1, 30).await;
-        if self.world.strikes(Fault::Throttled, &"processor") {
+        if self.world.draws(Fault::Throttled, &"processor") {
             return;
         }
         let ids: Vec<&str> = batch.iter().map(|message| &*message.id).collect();
-        let answer = self.invoke(&batch).await;
-        let again = poller::come_again(&ids, answer.as_deref());
+        let response = self.invoke(&batch).await;
+        let failed = poller::messages_to_retry(&ids, response.as_deref());
         self.world.pause(1, 15).await;
         self.world.with(|state| {
-            for message in batch.iter().filter(|message| !again.contains(&*message.id)) {
-                if state.strikes(Fault::DeletionLost, &"sqs") {
+            for message in batch.iter().filter(|message| !failed.contains(&*message.id)) {
+                if state.draws(Fault::DeletionLost, &"sqs") {
                     continue;
                 }
-                let here = state.queue.iter().position(|other| other.id == message.id);
-                if let Some(index) = here {
+                let index = state.queue.iter().position(|other| other.id == message.id);
+                if let Some(index) = index {
                     state.queue.remove(index);
-                    state.note(&"sqs", || format!("{} is done", message.id));
+                    state.note(&"sqs", || format!("{} is deleted", message.id));
                     state.released(&message.delivery);
                 }
             }
         });
     }
 
-    /// The bytes of the processor's answer, if there are any.
+    /// Invokes the processor, and returns the bytes of its response. `None`: it failed.
     async fn invoke(&self, batch: &[Message]) -> Option<Vec<u8>> {
         let warm = self.processor();
         self.world.with(|state| {
@@ -265,36 +263,34 @@ impl Lambda {
             state.note(&warm.sandbox, || {
                 let ids: Vec<_> =
                     batch.iter().map(|message| format!("{} ({})", message.id, message.receives)).collect();
-                format!("gets {}", ids.join(", "))
+                format!("receives {}", ids.join(", "))
             });
         });
         let event = json!({ "Records": batch.iter().map(record).collect::<Vec<_>>() }).to_string();
         let event: Batch = serde_json::from_str(&event).unwrap();
         let deadline = warm.sandbox.clock(&self.world) + SignedDuration::try_from(PROCESSOR_TIMEOUT).unwrap();
         let work = AssertUnwindSafe(warm.function.process(event, deadline)).catch_unwind();
-        let answer = tokio::select! {
+        let response = tokio::select! {
             biased;
             () = warm.sandbox.death() => None,
-            answer = tokio::time::timeout(PROCESSOR_TIMEOUT, work) => answer.ok().and_then(Result::ok).and_then(Result::ok),
+            done = tokio::time::timeout(PROCESSOR_TIMEOUT, work) => done.ok().and_then(Result::ok).and_then(Result::ok),
         };
-        self.world.note(&warm.sandbox, || match &answer {
-            Some(answer) => format!("hands back {:?}", answer.failures().collect::<Vec<_>>()),
-            None => "is gone".to_owned(),
+        self.world.note(&warm.sandbox, || match &response {
+            Some(response) => format!("retries {:?}", response.failures().collect::<Vec<_>>()),
+            None => "failed".to_owned(),
         });
-        let answer = answer?;
+        let response = response?;
         self.processors.lock().unwrap().push(warm);
-        Some(serde_json::to_vec(&answer).unwrap())
+        Some(serde_json::to_vec(&response).unwrap())
     }
 
-    /// Somebody looks at the dead letters and sends them back. What nobody can read is taken out, by the person who
-    /// looked. Copies of the rest are returned.
-    pub(super) fn redrive(&self) -> Vec<Letter> {
+    /// An operator redrives the dead letters and removes the unreadable ones. Returns what was redriven.
+    pub(super) fn redrive(&self) -> Vec<DeadLetter> {
         self.world.with(|state| {
             let now = state.now;
-            let letters = std::mem::take(&mut state.letters);
             let mut sent = Vec::new();
-            for letter in letters {
-                if now.duration_since(letter.sent_at) > LETTER_RETENTION {
+            for letter in std::mem::take(&mut state.dead_letters) {
+                if now.duration_since(letter.sent_at) > DEAD_LETTER_RETENTION {
                     state.released(&letter.delivery);
                 } else if state.judge.fact_of(&letter.delivery).is_some_and(|fact| !fact.is_unreadable()) {
                     state.note(&"operator", || format!("redrives {}", letter.delivery));
@@ -307,7 +303,7 @@ impl Lambda {
     }
 }
 
-/// A record as SQS hands it to Lambda.
+/// A message as a record of Lambda's event.
 fn record(message: &Message) -> serde_json::Value {
     json!({
         "messageId": message.id,

@@ -1,47 +1,47 @@
-//! Plan: what one seed will do to the system. Drawn before anything happens.
+//! Plan: the faults that one seed injects, drawn before the simulation starts.
 //!
-//! Each seed has only some kinds of trouble, at rates of its own: a world in which everything fails at once hides what
-//! two faults do alone.
+//! Each seed has only some faults, at rates of its own. If everything failed at once, the effect of two faults together
+//! would be hidden.
 
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use jiff::SignedDuration;
 
-/// A fault that a single step can meet.
+/// A fault that can hit a single step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// A call to AWS never arrives, and times out.
     RequestLost,
-    /// A call is carried out, and its answer is lost.
+    /// A call takes effect, but its reply is lost.
     ReplyLost,
-    /// A call is carried out after its sender has given up.
-    CarriedOutLate,
+    /// A call takes effect after the caller timed out.
+    TakesEffectLate,
     /// A call is throttled, or answered 5xx.
     Refused,
     /// A sandbox thaws with a dead connection: its first call fails.
     ConnectionDead,
-    /// One entry of a publication is rejected inside a 200.
+    /// One entry of a `PutEvents` call is rejected inside a 200.
     EntryRejected,
     /// A sandbox dies between two steps.
     Killed,
     /// A sandbox's clock steps, forward or back.
     ClockStepped,
-    /// An invocation is refused for want of concurrency.
+    /// An invocation is refused because the concurrency limit is reached.
     Throttled,
-    /// SQS hands a message out twice.
-    HandedOutTwice,
-    /// A deletion that was answered for was none.
+    /// SQS delivers a message twice.
+    DeliveredTwice,
+    /// SQS confirms a deletion, but keeps the message.
     DeletionLost,
-    /// S3 tells of an object twice, or much later.
-    ToldOddly,
-    /// A request never reaches API Gateway: Xendit waits for 30 s, and may never try again.
+    /// S3 sends a notification twice, or late.
+    OddNotification,
+    /// A request never reaches API Gateway. Xendit waits for 30 s, and may not retry.
     PostLost,
-    /// Xendit never sees the answer: a reset, or its 30 s.
+    /// Xendit never sees the answer: the connection is reset, or its 30 s are over.
     AnswerLost,
-    /// The code panics on a message, until the bug is mended.
+    /// The code panics on a message, until the bug is fixed.
     Panicked,
-    /// A message kills every sandbox that takes it, until the bug is mended.
+    /// A message kills every sandbox that receives it, until the bug is fixed.
     KilledByMessage,
     /// A service is down.
     Outage,
@@ -51,16 +51,16 @@ impl Fault {
     const RANDOM: &[Self] = &[
         Self::RequestLost,
         Self::ReplyLost,
-        Self::CarriedOutLate,
+        Self::TakesEffectLate,
         Self::Refused,
         Self::ConnectionDead,
         Self::EntryRejected,
         Self::Killed,
         Self::ClockStepped,
         Self::Throttled,
-        Self::HandedOutTwice,
+        Self::DeliveredTwice,
         Self::DeletionLost,
-        Self::ToldOddly,
+        Self::OddNotification,
         Self::PostLost,
         Self::AnswerLost,
         Self::Panicked,
@@ -68,7 +68,7 @@ impl Fault {
     ];
 }
 
-/// What the functions call.
+/// A service that the functions call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Service {
     /// SQS, for new messages.
@@ -79,7 +79,7 @@ pub(super) enum Service {
     Table,
     /// EventBridge.
     Bus,
-    /// SQS, for what the processor does with messages.
+    /// SQS, when the processor delays or parks messages.
     Source,
 }
 
@@ -87,93 +87,93 @@ impl Service {
     const ALL: &[Self] = &[Self::Queue, Self::Bucket, Self::Table, Self::Bus, Self::Source];
 }
 
-/// What a seed is about.
+/// The scenario of a seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {
-    /// Whatever the seed says, this included: nothing at all, or several of the others at once.
+    /// Drawn from the seed: no faults at all, or any mix of faults and of the other scenes.
     Any,
-    /// Nothing fails. Duplicates, disorder and many sandboxes at once are no failures.
+    /// No faults. Duplicates, disorder and concurrency are not faults.
     Calm,
     /// The token is rotated at Xendit, and hours later here.
     RotatedAtXenditFirst,
-    /// The new token is accepted here before Xendit has it, and the old one refused some time after.
+    /// The new token is accepted here before Xendit uses it, and the old one is refused some time later.
     RotatedHereFirst,
-    /// The processor is switched off for three days.
+    /// The processor is off for three days.
     ProcessorOff,
-    /// Five hundred old webhooks are sent again at once.
+    /// Five hundred old webhooks are resent at once.
     Burst,
     /// Clocks are off by up to five minutes, and step.
     Clocks,
 }
 
-/// What one seed will do.
+/// The faults and special conditions of one seed.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// Nothing fails.
+    /// Whether there are no faults at all.
     pub(super) calm: bool,
-    /// How many of a thousand steps meet a fault.
-    pub(super) odds: BTreeMap<Fault, u32>,
-    /// Which services are down, from when to when.
+    /// The rate of each fault, per thousand steps.
+    pub(super) rates: BTreeMap<Fault, u32>,
+    /// Outages: the service, the start and the end.
     pub(super) outages: Vec<(Service, SignedDuration, SignedDuration)>,
-    /// Whether clocks are off.
+    /// Whether the sandboxes' clocks are off.
     pub(super) skewed: bool,
-    /// When Xendit has the new token, when it is accepted here, and when the old one is refused.
+    /// When Xendit starts to use the new token, when it is accepted here, and when the old one is refused.
     pub(super) rotation: Option<(SignedDuration, SignedDuration, SignedDuration)>,
-    /// From when to when the processor is off.
+    /// When the processor is off, from start to end.
     pub(super) processor_off: Option<(SignedDuration, SignedDuration)>,
-    /// When five hundred webhooks are sent again.
+    /// When five hundred webhooks are resent.
     pub(super) burst: Option<SignedDuration>,
-    /// Until when things fail.
-    pub(super) trouble: SignedDuration,
-    /// How many things Xendit tells of.
+    /// How long faults are injected.
+    pub(super) fault_period: SignedDuration,
+    /// The number of subjects.
     pub(super) subjects: usize,
 }
 
 impl Plan {
-    /// What a seed will do in a scene.
-    pub(super) fn draw(dice: &mut Rng, scene: Scene) -> Self {
-        let calm = scene == Scene::Calm || (scene == Scene::Any && dice.u32(..5) == 0);
-        let trouble = SignedDuration::from_mins(dice.i64(30..24 * 60));
+    /// Draws the plan of a seed.
+    pub(super) fn draw(rng: &mut Rng, scene: Scene) -> Self {
+        let calm = scene == Scene::Calm || (scene == Scene::Any && rng.u32(..5) == 0);
+        let fault_period = SignedDuration::from_mins(rng.i64(30..24 * 60));
         let mut plan = Self {
             calm,
-            odds: BTreeMap::new(),
+            rates: BTreeMap::new(),
             outages: Vec::new(),
-            skewed: !calm && (scene == Scene::Clocks || dice.u32(..3) == 0),
+            skewed: !calm && (scene == Scene::Clocks || rng.u32(..3) == 0),
             rotation: None,
             processor_off: None,
             burst: None,
-            trouble,
-            subjects: dice.usize(2..10),
+            fault_period,
+            subjects: rng.usize(2..10),
         };
         if calm {
             return plan;
         }
         for fault in Fault::RANDOM {
-            if dice.u32(..3) == 0 {
-                plan.odds.insert(*fault, *dice.choice(&[2, 10, 40, 150]).unwrap());
+            if rng.u32(..3) == 0 {
+                plan.rates.insert(*fault, *rng.choice(&[2, 10, 40, 150]).unwrap());
             }
         }
         if scene == Scene::Clocks {
-            plan.odds.insert(Fault::ClockStepped, 100);
+            plan.rates.insert(Fault::ClockStepped, 100);
         }
-        for _ in 0..dice.u32(..3) {
-            let from = SignedDuration::from_mins(dice.i64(0..trouble.as_mins()));
-            let length = SignedDuration::from_mins(*dice.choice(&[1, 5, 30, 120]).unwrap());
-            plan.outages.push((*dice.choice(Service::ALL).unwrap(), from, from + length));
+        for _ in 0..rng.u32(..3) {
+            let from = SignedDuration::from_mins(rng.i64(0..fault_period.as_mins()));
+            let length = SignedDuration::from_mins(*rng.choice(&[1, 5, 30, 120]).unwrap());
+            plan.outages.push((*rng.choice(Service::ALL).unwrap(), from, from + length));
         }
-        let rare = |dice: &mut Rng| scene == Scene::Any && dice.u32(..10) == 0;
-        let at = SignedDuration::from_mins(dice.i64(5..trouble.as_mins()));
-        let gap = SignedDuration::from_mins(dice.i64(1..8 * 60));
-        if scene == Scene::RotatedAtXenditFirst || rare(dice) {
+        let rare = |rng: &mut Rng| scene == Scene::Any && rng.u32(..10) == 0;
+        let at = SignedDuration::from_mins(rng.i64(5..fault_period.as_mins()));
+        let gap = SignedDuration::from_mins(rng.i64(1..8 * 60));
+        if scene == Scene::RotatedAtXenditFirst || rare(rng) {
             plan.rotation = Some((at, at + gap, at + gap));
-        } else if scene == Scene::RotatedHereFirst || rare(dice) {
-            // The old one has to stay for as long as the slowest request may be under way.
+        } else if scene == Scene::RotatedHereFirst || rare(rng) {
+            // The old token stays accepted until the slowest request in flight is over.
             plan.rotation = Some((at + gap, at, at + gap + SignedDuration::from_mins(5)));
         }
-        if scene == Scene::ProcessorOff || rare(dice) {
+        if scene == Scene::ProcessorOff || rare(rng) {
             plan.processor_off = Some((at, at + SignedDuration::from_hours(72)));
         }
-        if scene == Scene::Burst || (scene == Scene::Any && dice.u32(..200) == 0) {
+        if scene == Scene::Burst || (scene == Scene::Any && rng.u32(..200) == 0) {
             plan.burst = Some(at);
         }
         plan

@@ -1,4 +1,4 @@
-//! World: the one clock, the one source of chance, and everything that AWS holds.
+//! World: the clock, the random numbers, and the contents of all AWS services.
 
 use std::{
     collections::BTreeMap,
@@ -21,10 +21,10 @@ use crate::xendit::Fact;
 /// When every simulation begins.
 pub(super) const START: &str = "2026-01-02T03:04:05Z";
 
-/// More steps than any seed needs. Whatever takes more is going round in circles.
+/// More steps than any seed needs. More mean an endless loop.
 const MAX_STEPS: u64 = 3_000_000;
 
-/// Handle to the world.
+/// A handle to the world.
 #[derive(Clone)]
 pub(super) struct World(Arc<Shared>);
 
@@ -32,41 +32,41 @@ struct Shared {
     began: Instant,
     start: Timestamp,
     state: Mutex<State>,
-    /// Something is not true.
+    /// Signals a violation.
     over: Notify,
-    /// There may be something for a poller to do.
-    stirred: Notify,
+    /// Wakes the poller.
+    wake_poller: Notify,
 }
 
-/// What the world holds.
+/// The contents of the world.
 pub(super) struct State {
-    /// Now, as it really is.
+    /// The true time.
     pub(super) now: Timestamp,
     start: Timestamp,
-    /// Chance.
-    pub(super) dice: Rng,
-    /// What is going to happen.
+    /// The random numbers.
+    pub(super) rng: Rng,
+    /// The faults to inject.
     pub(super) plan: Plan,
-    /// What must be true.
+    /// Checks the invariants.
     pub(super) judge: Judge,
     /// SQS.
     pub(super) queue: Vec<Message>,
     /// The dead-letter queue.
-    pub(super) letters: Vec<Letter>,
+    pub(super) dead_letters: Vec<DeadLetter>,
     /// S3.
     pub(super) bucket: BTreeMap<String, Object>,
-    /// Deliveries that S3 has not told the queue of yet.
-    pub(super) untold: Vec<String>,
+    /// Deliveries whose notification S3 has yet to send.
+    pub(super) pending_notifications: Vec<String>,
     /// DynamoDB.
     pub(super) table: BTreeMap<String, Item>,
-    /// Which delivery each message brings.
-    pub(super) senders: BTreeMap<String, String>,
-    /// How often what happened.
+    /// The delivery of each message.
+    pub(super) deliveries: BTreeMap<String, String>,
+    /// How often each fault was injected.
     pub(super) faults: BTreeMap<Fault, u64>,
-    /// How many invocations there have been.
+    /// The number of invocations.
     pub(super) invocations: u64,
-    /// There may be something for a poller to do.
-    pub(super) stirred: bool,
+    /// Whether to wake the poller.
+    pub(super) wake_poller: bool,
     steps: u64,
     ids: u32,
     timeline: Option<Vec<String>>,
@@ -77,26 +77,26 @@ pub(super) struct State {
 pub(super) struct Message {
     /// SQS's id.
     pub(super) id: String,
-    /// Its body.
+    /// The body.
     pub(super) body: Arc<str>,
-    /// Which delivery it brings.
+    /// Its delivery.
     pub(super) delivery: String,
-    /// How often it was handed out.
+    /// The receive count.
     pub(super) receives: u32,
-    /// From when on it can be handed out.
+    /// When it becomes visible.
     pub(super) visible_at: Timestamp,
-    /// Since when it is there.
+    /// When it was sent.
     pub(super) sent_at: Timestamp,
 }
 
 /// A message in the dead-letter queue.
 #[derive(Clone)]
-pub(super) struct Letter {
-    /// Its body.
+pub(super) struct DeadLetter {
+    /// The body.
     pub(super) body: Arc<str>,
-    /// Which delivery it brings.
+    /// Its delivery.
     pub(super) delivery: String,
-    /// Since when it counts as sent.
+    /// When it was sent, which decides when it expires.
     pub(super) sent_at: Timestamp,
 }
 
@@ -108,24 +108,24 @@ pub(super) struct Object {
 }
 
 impl World {
-    /// A world in which nothing has happened.
-    pub(super) fn new(dice: Rng, plan: Plan, judge: Judge, traced: bool) -> Self {
+    /// Creates an empty world.
+    pub(super) fn new(rng: Rng, plan: Plan, judge: Judge, traced: bool) -> Self {
         let start: Timestamp = START.parse().unwrap();
         let state = State {
             now: start,
             start,
-            dice,
+            rng,
             plan,
             judge,
             queue: Vec::new(),
-            letters: Vec::new(),
+            dead_letters: Vec::new(),
             bucket: BTreeMap::new(),
-            untold: Vec::new(),
+            pending_notifications: Vec::new(),
             table: BTreeMap::new(),
-            senders: BTreeMap::new(),
+            deliveries: BTreeMap::new(),
             faults: BTreeMap::new(),
             invocations: 0,
-            stirred: false,
+            wake_poller: false,
             steps: 0,
             ids: 0,
             timeline: traced.then(Vec::new),
@@ -135,118 +135,118 @@ impl World {
             start,
             state: Mutex::new(state),
             over: Notify::new(),
-            stirred: Notify::new(),
+            wake_poller: Notify::new(),
         }))
     }
 
-    /// Now, as it really is.
+    /// The true time.
     pub(super) fn now(&self) -> Timestamp {
         self.0.start + SignedDuration::try_from(self.0.began.elapsed()).unwrap()
     }
 
-    /// Looks at the world, or changes it. Nothing else happens meanwhile.
+    /// Reads or changes the world as one atomic step.
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.0.state.lock().unwrap();
         state.now = self.now();
         state.steps += 1;
         if state.steps == MAX_STEPS {
-            state.judge.violated("it goes round in circles".to_owned());
+            state.judge.violated("the simulation runs in an endless loop".to_owned());
         }
         let result = change(&mut state);
         if state.judge.violation.is_some() {
             self.0.over.notify_one();
         }
-        if std::mem::take(&mut state.stirred) {
-            self.0.stirred.notify_one();
+        if std::mem::take(&mut state.wake_poller) {
+            self.0.wake_poller.notify_one();
         }
         result
     }
 
-    /// Whether a step meets a fault.
-    pub(super) fn strikes(&self, fault: Fault, whom: &dyn Display) -> bool {
-        self.with(|state| state.strikes(fault, whom))
+    /// Draws whether a fault hits this step.
+    pub(super) fn draws(&self, fault: Fault, actor: &dyn Display) -> bool {
+        self.with(|state| state.draws(fault, actor))
     }
 
-    /// Writes a line of the timeline.
-    pub(super) fn note(&self, who: &dyn Display, what: impl FnOnce() -> String) {
-        self.with(|state| state.note(who, what));
+    /// Adds a line to the timeline.
+    pub(super) fn note(&self, actor: &dyn Display, what: impl FnOnce() -> String) {
+        self.with(|state| state.note(actor, what));
     }
 
-    /// Some time between two bounds, in milliseconds.
+    /// Sleeps for a random time between two bounds, in milliseconds.
     pub(super) async fn pause(&self, from: u64, to: u64) {
-        let ms = self.with(|state| state.dice.u64(from..=to));
+        let ms = self.with(|state| state.rng.u64(from..=to));
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
 
-    /// Until a moment.
-    pub(super) async fn until(&self, moment: Timestamp) {
-        let left = moment.duration_since(self.now());
+    /// Sleeps until a time.
+    pub(super) async fn until(&self, time: Timestamp) {
+        let left = time.duration_since(self.now());
         tokio::time::sleep(left.try_into().unwrap_or_default()).await;
     }
 
-    /// Until there may be something for a poller to do.
-    pub(super) async fn stirred(&self) {
-        self.0.stirred.notified().await;
+    /// Waits until the poller is woken.
+    pub(super) async fn poller_woken(&self) {
+        self.0.wake_poller.notified().await;
     }
 
-    /// Until something is not true.
+    /// Waits for a violation.
     pub(super) async fn over(&self) {
         self.0.over.notified().await;
     }
 }
 
 impl State {
-    /// How long this has been going on.
+    /// The time since the start.
     pub(super) fn age(&self) -> SignedDuration {
         self.now.duration_since(self.start)
     }
 
-    /// Whether things still fail.
-    pub(super) fn is_troubled(&self) -> bool {
-        !self.plan.calm && self.age() < self.plan.trouble
+    /// Whether faults are still injected.
+    pub(super) fn is_faulty(&self) -> bool {
+        !self.plan.calm && self.age() < self.plan.fault_period
     }
 
-    /// Whether a step meets a fault.
-    pub(super) fn strikes(&mut self, fault: Fault, whom: &dyn Display) -> bool {
-        let odds = self.plan.odds.get(&fault).copied().unwrap_or(0);
-        let struck = odds > 0 && self.is_troubled() && self.dice.u32(..1000) < odds;
-        if struck {
-            self.struck(fault, whom);
+    /// Draws whether a fault hits this step.
+    pub(super) fn draws(&mut self, fault: Fault, actor: &dyn Display) -> bool {
+        let rate = self.plan.rates.get(&fault).copied().unwrap_or(0);
+        let hit = rate > 0 && self.is_faulty() && self.rng.u32(..1000) < rate;
+        if hit {
+            self.count(fault, actor);
         }
-        struck
+        hit
     }
 
-    /// A fault has happened.
-    pub(super) fn struck(&mut self, fault: Fault, whom: &dyn Display) {
+    /// Counts a fault, and adds it to the timeline.
+    pub(super) fn count(&mut self, fault: Fault, actor: &dyn Display) {
         *self.faults.entry(fault).or_default() += 1;
-        self.note(whom, || format!("! {fault:?}"));
+        self.note(actor, || format!("! {fault:?}"));
     }
 
     /// Whether a service is down.
     pub(super) fn is_down(&self, service: Service) -> bool {
         let age = self.age();
-        self.is_troubled()
+        self.is_faulty()
             && self.plan.outages.iter().any(|(which, from, to)| *which == service && (*from..*to).contains(&age))
     }
 
-    /// Whether the code has a bug that a subject brings out.
-    pub(super) fn is_tripped_by(&self, key: &str, nature: &str) -> bool {
-        let fault = if nature == "poison" { Fault::Panicked } else { Fault::KilledByMessage };
-        self.is_troubled() && self.plan.odds.contains_key(&fault) && Fact::nature(key) == Some(nature)
+    /// Whether a subject triggers a simulated bug.
+    pub(super) fn triggers(&self, key: &str, bug: &str) -> bool {
+        let fault = if bug == "poison" { Fault::Panicked } else { Fault::KilledByMessage };
+        self.is_faulty() && self.plan.rates.contains_key(&fault) && Fact::bug(key) == Some(bug)
     }
 
-    /// A number that nobody else has.
-    pub(super) fn fresh(&mut self) -> u32 {
+    /// A new number for an id.
+    pub(super) fn next_id(&mut self) -> u32 {
         self.ids += 1;
         self.ids
     }
 
-    /// Writes a line of the timeline.
-    pub(super) fn note(&mut self, who: &dyn Display, what: impl FnOnce() -> String) {
+    /// Adds a line to the timeline.
+    pub(super) fn note(&mut self, actor: &dyn Display, what: impl FnOnce() -> String) {
         let (now, age) = (self.now, self.age());
         if let Some(timeline) = &mut self.timeline {
             timeline.push(format!(
-                "{:>4}:{:02}:{:02}.{:03}  {who:<14} {}",
+                "{:>4}:{:02}:{:02}.{:03}  {actor:<14} {}",
                 age.as_hours(),
                 age.as_mins() % 60,
                 age.as_secs() % 60,
@@ -261,28 +261,28 @@ impl State {
         self.timeline.take().unwrap_or_default()
     }
 
-    /// A message comes into the queue.
+    /// Sends a message to the queue.
     pub(super) fn send(&mut self, body: Arc<str>, delivery: &str, sent_at: Timestamp) {
-        let id = format!("m-{}", self.fresh());
-        self.senders.insert(id.clone(), delivery.to_owned());
+        let id = format!("m-{}", self.next_id());
+        self.deliveries.insert(id.clone(), delivery.to_owned());
         self.note(&"sqs", || format!("{id} holds {delivery}"));
         let message = Message { id, body, delivery: delivery.to_owned(), receives: 0, visible_at: self.now, sent_at };
         self.queue.push(message);
-        self.stirred = true;
+        self.wake_poller = true;
     }
 
-    /// A copy of a delivery has gone. If it was the last one, that has to be all right.
+    /// One copy of a delivery is gone. After the last one, the judge checks that the delivery was applied.
     pub(super) fn released(&mut self, delivery: &str) {
-        let here = |other: &String| other == delivery;
-        let held = self.queue.iter().any(|message| here(&message.delivery))
-            || self.letters.iter().any(|letter| here(&letter.delivery))
-            || self.untold.iter().any(here);
-        if held {
+        let is_copy = |other: &String| other == delivery;
+        let has_copies = self.queue.iter().any(|message| is_copy(&message.delivery))
+            || self.dead_letters.iter().any(|letter| is_copy(&letter.delivery))
+            || self.pending_notifications.iter().any(is_copy);
+        if has_copies {
             return;
         }
         let Some(fact) = self.judge.fact_of(delivery).cloned() else { return };
         let key = self.judge.key_of(&fact);
         let item = key.and_then(|key| self.table.get(&key));
-        self.judge.is_over(delivery, item);
+        self.judge.released(delivery, item);
     }
 }

@@ -1,4 +1,4 @@
-//! Rival: the least a Rust function can do. It answers, and talks to nobody: the floor under every other number.
+//! Rival: the minimum of a Rust function. It answers, and calls no other service.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};

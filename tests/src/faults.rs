@@ -1,4 +1,4 @@
-//! Trouble: what can happen to the ports in memory, and the clock that they share.
+//! Faults: how the ports in memory fail, and the clock that they share.
 
 use std::sync::{
     Arc, Mutex,
@@ -7,7 +7,7 @@ use std::sync::{
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A clock that stands still until it is turned.
+/// A clock that stands still until it is advanced.
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Mutex<Timestamp>>);
 
@@ -18,25 +18,25 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// Now.
+    /// The current time.
     pub fn now(&self) -> Timestamp {
         *self.0.lock().unwrap()
     }
 
-    /// Lets time pass.
-    pub fn turn(&self, by: SignedDuration) {
+    /// Advances the clock. A negative duration steps it back.
+    pub fn advance(&self, by: SignedDuration) {
         let mut now = self.0.lock().unwrap();
         *now = now.checked_add(by).unwrap();
     }
 
-    /// Lets time pass until a moment, if that is still to come.
-    pub fn turn_to(&self, moment: Timestamp) {
+    /// Advances the clock to a time, unless that is in the past.
+    pub fn advance_to(&self, time: Timestamp) {
         let mut now = self.0.lock().unwrap();
-        *now = moment.max(*now);
+        *now = time.max(*now);
     }
 }
 
-/// The power of the machine that the functions run on. It can be cut before and after every effect of a port.
+/// The power supply of both functions. Cutting it before or after any effect of a port simulates a crash there.
 #[derive(Clone, Debug)]
 pub struct Power {
     steps: Arc<AtomicUsize>,
@@ -50,20 +50,20 @@ impl Default for Power {
 }
 
 impl Power {
-    /// Cuts the power at the n-th step from here, counted from 0.
+    /// Cuts the power at the n-th step from now, counted from 0.
     pub fn cut_at_step(&self, n: usize) {
         self.steps.store(0, Ordering::SeqCst);
         self.cut_at.store(n, Ordering::SeqCst);
     }
 
-    /// Brings the power back, and says whether it had been cut.
+    /// Restores the power. Returns whether it was cut.
     pub fn restore(&self) -> bool {
         let was_cut = self.steps.load(Ordering::SeqCst) > self.cut_at.load(Ordering::SeqCst);
         self.cut_at.store(usize::MAX, Ordering::SeqCst);
         was_cut
     }
 
-    /// A moment at which others may run, or at which everything ends.
+    /// Yields to other tasks, or hangs forever once the power is cut.
     pub(crate) async fn step(&self) {
         if self.steps.fetch_add(1, Ordering::SeqCst) >= self.cut_at.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
@@ -72,25 +72,25 @@ impl Power {
     }
 }
 
-/// How a port is doing, and a way to change that in the middle of a story.
+/// How a port behaves. A test changes it at any point of a story.
 #[derive(Clone, Debug)]
-pub struct Mood<T>(Arc<Mutex<T>>);
+pub struct Mode<T>(Arc<Mutex<T>>);
 
-impl<T: Default> Default for Mood<T> {
+impl<T: Default> Default for Mode<T> {
     fn default() -> Self {
         Self(Arc::default())
     }
 }
 
-impl<T: Clone + Default> Mood<T> {
-    /// From now on.
-    pub fn is(&self, mood: T) {
-        *self.0.lock().unwrap() = mood;
+impl<T: Clone + Default> Mode<T> {
+    /// Sets the mode from now on.
+    pub fn set(&self, mode: T) {
+        *self.0.lock().unwrap() = mode;
     }
 
-    /// All is well again.
-    pub fn is_well(&self) {
-        self.is(T::default());
+    /// Lets the port work again.
+    pub fn reset(&self) {
+        self.set(T::default());
     }
 
     pub(crate) fn get(&self) -> T {
@@ -98,74 +98,74 @@ impl<T: Clone + Default> Mood<T> {
     }
 }
 
-/// How the queue takes new messages.
+/// How the queue accepts new messages.
 #[derive(Clone, Debug, Default)]
-pub enum QueueMood {
+pub enum QueueMode {
     /// It stores them.
     #[default]
-    Well,
+    Working,
     /// It refuses them.
     Refuses,
-    /// It stores them, and its answer is lost.
+    /// It stores them, but its reply is lost.
     LosesReplies,
 }
 
-/// How the inbox is doing.
+/// How the inbox behaves.
 #[derive(Clone, Debug, Default)]
-pub enum InboxMood {
-    /// It stores and tells.
+pub enum InboxMode {
+    /// It stores objects and sends notifications.
     #[default]
-    Well,
+    Working,
     /// It does not answer.
     Down,
-    /// It stores and tells, and its answer is lost.
+    /// It stores objects and sends notifications, but its reply is lost.
     LosesReplies,
 }
 
-/// How the ledger is doing.
+/// How the ledger behaves.
 #[derive(Clone, Debug, Default)]
-pub enum LedgerMood {
-    /// It does what it is asked.
+pub enum LedgerMode {
+    /// It answers every call.
     #[default]
-    Well,
+    Working,
     /// It does not answer.
     Down,
-    /// It takes no item whose key contains this, now or ever.
+    /// It permanently refuses items whose key contains this text.
     Refuses(&'static str),
-    /// It writes, and its answer is lost: the second try, made by the SDK, meets what the first has written.
+    /// It writes, but its reply is lost. The SDK's retry then finds what the first attempt wrote.
     LosesReplies,
-    /// It panics on keys that contain this.
+    /// It panics on keys that contain this text.
     PanicsOn(&'static str),
-    /// It writes, but does not answer when an outbox is to be cleared.
+    /// It writes, but does not answer a call that clears an outbox.
     CannotClear,
 }
 
-/// How the bus is doing.
+/// How the bus behaves.
 #[derive(Clone, Debug, Default)]
-pub enum BusMood {
+pub enum BusMode {
     /// It publishes.
     #[default]
-    Well,
+    Working,
     /// It publishes nothing.
     Down,
-    /// It answers 200, with entries of this type rejected.
+    /// It answers 200, but rejects entries of this type.
     Rejects(&'static str),
-    /// It will never take an event whose detail contains this.
-    RefusesForGood(&'static str),
-    /// It panics when the detail contains this.
+    /// It permanently refuses events whose detail contains this text.
+    RefusesPermanently(&'static str),
+    /// It panics on details that contain this text.
     PanicsOn(&'static str),
 }
 
-/// How the queue takes messages back.
+/// How the queue delays and parks messages.
 #[derive(Clone, Debug, Default)]
-pub enum SourceMood {
-    /// It does what it is asked.
+pub enum SourceMode {
+    /// It answers every call.
     #[default]
-    Well,
+    Working,
     /// The dead-letter queue does not answer.
     CannotPark,
-    /// It does not change when a message comes again.
+    /// It does not change a message's visibility timeout.
     CannotPostpone,
-    /// It panics on messages whose body contains this.
+    /// It panics on messages whose body contains this text.
     PanicsOn(&'static str),
 }

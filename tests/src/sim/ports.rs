@@ -1,5 +1,5 @@
-//! Wires: the functions' ports. Each call may be lost on the way there, on the way back, arrive late, be refused, or
-//! find its caller dead; and is tried again as the SDK tries it.
+//! Ports: the functions' ports to the simulated AWS. A call may be lost, take effect late, be refused, or lose its reply,
+//! and its caller may die. Calls are retried as the SDK retries them.
 
 use std::{
     fmt,
@@ -33,17 +33,17 @@ use tokio::sync::Notify;
 
 use super::{
     plan::{Fault, Service},
-    world::{Letter, Object, State, World},
+    world::{DeadLetter, Object, State, World},
 };
 use crate::xendit::{REFUSED_BY_THE_BUS, TOO_LARGE};
 
-/// One running copy of a function.
+/// One sandbox of a function.
 pub(super) struct Sandbox {
     name: String,
     death: Notify,
-    /// How far its clock is off, in nanoseconds: no two sandboxes ever read the same time.
+    /// How far its clock is off, in nanoseconds. No two sandboxes read the same time.
     skew: AtomicI64,
-    thawed: AtomicBool,
+    has_dead_connection: AtomicBool,
 }
 
 impl fmt::Display for Sandbox {
@@ -53,29 +53,29 @@ impl fmt::Display for Sandbox {
 }
 
 impl Sandbox {
-    /// A new sandbox.
+    /// Creates a sandbox.
     pub(super) fn new(world: &World, function: &str) -> Arc<Self> {
-        let (id, skew) = world.with(|state| (state.fresh(), skew(state)));
+        let (id, skew) = world.with(|state| (state.next_id(), skew(state)));
         Arc::new(Self {
             name: format!("{function}-{id}"),
             death: Notify::new(),
             skew: AtomicI64::new(skew + i64::from(id)),
-            thawed: AtomicBool::new(false),
+            has_dead_connection: AtomicBool::new(false),
         })
     }
 
-    /// What its clock shows.
+    /// Reads its clock.
     pub(super) fn clock(&self, world: &World) -> Timestamp {
         world.now() + SignedDuration::from_nanos(self.skew.load(Ordering::Relaxed))
     }
 
-    /// Its clock may step, and its connections may have died while it was frozen.
+    /// Thaws it. Its connections may have died while it was frozen.
     pub(super) fn thaw(&self, world: &World) {
-        let dead = world.with(|state| state.strikes(Fault::ConnectionDead, self));
-        self.thawed.store(dead, Ordering::Relaxed);
+        let dead = world.draws(Fault::ConnectionDead, self);
+        self.has_dead_connection.store(dead, Ordering::Relaxed);
     }
 
-    /// Until it dies.
+    /// Waits until it dies.
     pub(super) async fn death(&self) {
         self.death.notified().await;
     }
@@ -86,11 +86,11 @@ impl Sandbox {
 }
 
 fn skew(state: &mut State) -> i64 {
-    let minutes = if state.plan.skewed { state.dice.i64(-5 * 60_000..=5 * 60_000) } else { 0 };
-    minutes * 1_000_000
+    let ms = if state.plan.skewed { state.rng.i64(-5 * 60_000..=5 * 60_000) } else { 0 };
+    ms * 1_000_000
 }
 
-/// How long the SDK goes on: attempts, milliseconds for one, the time for all. As the functions set them.
+/// The SDK's limits as the functions set them: attempts, milliseconds for each, and the time for all.
 struct Limits(u32, u64, Duration);
 
 impl Service {
@@ -106,19 +106,19 @@ impl Service {
     }
 }
 
-/// A sandbox's connections.
+/// The ports of one sandbox.
 #[derive(Clone)]
-pub(super) struct Wires {
+pub(super) struct Ports {
     /// The world.
     pub(super) world: World,
-    /// Whose they are.
+    /// The sandbox.
     pub(super) sandbox: Arc<Sandbox>,
 }
 
-/// No answer came. What was asked for may have been done, or may still be.
-struct Silence;
+/// There was no reply. The call may have taken effect, or still may.
+struct NoReply;
 
-/// What happens to one try.
+/// The fate of one attempt.
 enum Fate {
     Answered,
     Refused,
@@ -127,35 +127,35 @@ enum Fate {
     Late,
 }
 
-impl Wires {
-    /// A moment at which the sandbox may die, or its clock step.
+impl Ports {
+    /// A point at which the sandbox may die, or its clock step.
     async fn step(&self) {
         let killed = self.world.with(|state| {
-            if state.strikes(Fault::ClockStepped, &self.sandbox) {
+            if state.draws(Fault::ClockStepped, &self.sandbox) {
                 let offset = skew(state) + self.sandbox.skew.load(Ordering::Relaxed) % 1000;
                 self.sandbox.skew.store(offset, Ordering::Relaxed);
             }
-            // There are many steps in one run.
-            state.dice.u32(..4) == 0 && state.strikes(Fault::Killed, &self.sandbox)
+            // An invocation has many steps.
+            state.rng.u32(..4) == 0 && state.draws(Fault::Killed, &self.sandbox)
         });
         if killed {
             self.die().await;
         }
     }
 
-    /// The sandbox is gone. Nothing after this ever runs.
+    /// Kills the sandbox. Code after this never runs.
     async fn die(&self) {
         self.sandbox.kill();
         std::future::pending::<()>().await;
     }
 
-    /// Asks a service for something, as often as the SDK would.
+    /// Calls a service, with the SDK's retries.
     async fn call<T: Send + 'static>(
         &self,
         service: Service,
         name: &str,
         effect: impl Fn(&mut State) -> T + Send + Sync + 'static,
-    ) -> Result<T, Silence> {
+    ) -> Result<T, NoReply> {
         let Limits(tries, timeout, total) = service.limits();
         let effect = Arc::new(effect);
         let work = async {
@@ -175,7 +175,7 @@ impl Wires {
                     Fate::ReplyLost => {
                         self.world.pause(1, 15).await;
                         self.world.with(|state| drop(effect(state)));
-                        // The connection may be reset at once, or there may be nothing but silence.
+                        // The connection is reset, or stays silent until the timeout.
                         self.world.pause(10, timeout).await;
                     }
                     Fate::Late => {
@@ -183,7 +183,7 @@ impl Wires {
                         let (name, sandbox) = (name.to_owned(), Arc::clone(&self.sandbox));
                         tokio::spawn(async move {
                             world.pause(timeout, 4 * timeout).await;
-                            world.note(&sandbox, || format!("{name} is carried out late"));
+                            world.note(&sandbox, || format!("{name} takes effect late"));
                             world.with(|state| drop(effect(state)));
                         });
                         self.world.pause(timeout, timeout).await;
@@ -191,11 +191,11 @@ impl Wires {
                 }
                 self.world.pause(20, 100 << n).await;
             }
-            Err(Silence)
+            Err(NoReply)
         };
-        let result = tokio::time::timeout(total, work).await.unwrap_or(Err(Silence));
+        let result = tokio::time::timeout(total, work).await.unwrap_or(Err(NoReply));
         if result.is_err() {
-            self.world.note(&self.sandbox, || format!("gives {name} up"));
+            self.world.note(&self.sandbox, || format!("gives up {name}"));
         }
         result
     }
@@ -203,43 +203,42 @@ impl Wires {
     fn fate(&self, service: Service, name: &str) -> Fate {
         self.world.with(|state| {
             state.note(&self.sandbox, || name.to_owned());
-            if self.sandbox.thawed.swap(false, Ordering::Relaxed) {
+            if self.sandbox.has_dead_connection.swap(false, Ordering::Relaxed) {
                 return Fate::Refused;
             }
             if state.is_down(service) {
-                state.struck(Fault::Outage, &self.sandbox);
-                return if state.dice.bool() { Fate::Refused } else { Fate::RequestLost };
+                state.count(Fault::Outage, &self.sandbox);
+                return if state.rng.bool() { Fate::Refused } else { Fate::RequestLost };
             }
             let fates = [
                 (Fault::Refused, Fate::Refused),
                 (Fault::RequestLost, Fate::RequestLost),
                 (Fault::ReplyLost, Fate::ReplyLost),
-                (Fault::CarriedOutLate, Fate::Late),
+                (Fault::TakesEffectLate, Fate::Late),
             ];
             fates
                 .into_iter()
-                .find_map(|(fault, fate)| state.strikes(fault, &self.sandbox).then_some(fate))
+                .find_map(|(fault, fate)| state.draws(fault, &self.sandbox).then_some(fate))
                 .unwrap_or(Fate::Answered)
         })
     }
 
-    /// The bug that a subject brings out.
-    async fn trip(&self, key: &str) {
-        let (poison, killer) =
-            self.world.with(|state| (state.is_tripped_by(key, "poison"), state.is_tripped_by(key, "killer")));
+    /// Triggers the simulated bug of a subject, if it has one.
+    async fn trigger_bug(&self, key: &str) {
+        let (poison, killer) = self.world.with(|state| (state.triggers(key, "poison"), state.triggers(key, "killer")));
         if poison {
-            self.world.with(|state| state.struck(Fault::Panicked, &self.sandbox));
-            // As a panic, but without a word on standard error.
+            self.world.with(|state| state.count(Fault::Panicked, &self.sandbox));
+            // A panic that prints nothing.
             std::panic::resume_unwind(Box::new("the code panicked on this message"));
         }
         if killer {
-            self.world.with(|state| state.struck(Fault::KilledByMessage, &self.sandbox));
+            self.world.with(|state| state.count(Fault::KilledByMessage, &self.sandbox));
             self.die().await;
         }
     }
 }
 
-impl Queue for Wires {
+impl Queue for Ports {
     async fn enqueue(&self, envelope: &Envelope) -> Result<(), NotStored> {
         let (body, delivery): (Arc<str>, _) = (envelope.seal().into(), envelope.delivery.id.clone());
         if body.len() > TOO_LARGE {
@@ -252,11 +251,11 @@ impl Queue for Wires {
             state.send(Arc::clone(&body), &delivery, now);
         })
         .await
-        .map_err(|Silence| NotStored::Unreachable("timeout"))
+        .map_err(|NoReply| NotStored::Unreachable("timeout"))
     }
 }
 
-impl receiver::inbox::Inbox for Wires {
+impl receiver::inbox::Inbox for Ports {
     async fn keep(&self, envelope: &Envelope) -> Result<(), NotStored> {
         let (text, delivery): (Arc<str>, _) = (envelope.seal().into(), envelope.delivery.id.clone());
         let (name, world) = (format!("PutObject {delivery}"), self.world.clone());
@@ -264,19 +263,19 @@ impl receiver::inbox::Inbox for Wires {
             state.judge.is_stored(&delivery);
             let key = format!("webhooks/{delivery}");
             state.bucket.insert(key.clone(), Object { text: Arc::clone(&text) });
-            for _ in 0..=u32::from(state.strikes(Fault::ToldOddly, &"s3")) {
-                state.untold.push(delivery.clone());
+            for _ in 0..=u32::from(state.draws(Fault::OddNotification, &"s3")) {
+                state.pending_notifications.push(delivery.clone());
                 tokio::spawn(notify(world.clone(), key.clone(), delivery.clone()));
             }
         })
         .await
-        .map_err(|Silence| NotStored::Unreachable("timeout"))
+        .map_err(|NoReply| NotStored::Unreachable("timeout"))
     }
 }
 
-/// S3 tells the queue of an object, and goes on trying until the queue has it.
+/// S3 notifies the queue of an object, and retries until the queue stores the notification.
 async fn notify(world: World, key: String, delivery: String) {
-    let late = world.strikes(Fault::ToldOddly, &"s3");
+    let late = world.draws(Fault::OddNotification, &"s3");
     world.pause(100, if late { 600_000 } else { 3_000 }).await;
     while world.with(|state| state.is_down(Service::Queue)) {
         world.pause(60_000, 60_000).await;
@@ -286,25 +285,25 @@ async fn notify(world: World, key: String, delivery: String) {
         let body = json!({ "Records": [{ "eventSource": "aws:s3", "s3": s3 }] }).to_string();
         let now = state.now;
         state.send(body.into(), &delivery, now);
-        let told = state.untold.iter().position(|other| *other == delivery).unwrap();
-        state.untold.remove(told);
+        let sent = state.pending_notifications.iter().position(|other| *other == delivery).unwrap();
+        state.pending_notifications.remove(sent);
     });
 }
 
-impl processor::inbox::Inbox for Wires {
+impl processor::inbox::Inbox for Ports {
     async fn fetch(&self, claim: &Claim) -> Result<String, NotFetched> {
         let key = claim.key.clone();
         let object = self
             .call(Service::Bucket, &format!("GetObject {key}"), move |state| state.bucket.get(&key).cloned())
             .await
-            .map_err(|Silence| NotFetched::Passing("timeout".to_owned()))?;
+            .map_err(|NoReply| NotFetched::Passing("timeout".to_owned()))?;
         object.map(|object| object.text.to_string()).ok_or(NotFetched::Permanent("the object is gone"))
     }
 }
 
-impl Wires {
+impl Ports {
     async fn put(&self, item: &Item, version: Option<u64>) -> Result<Write, StoreError> {
-        self.trip(item.key.as_str()).await;
+        self.trigger_bug(item.key.as_str()).await;
         let (item, sandbox) = (item.clone(), Arc::clone(&self.sandbox));
         let name = format!("PutItem {} ({} after {version:?})", item.key, item.version);
         self.call(Service::Table, &name, move |state| {
@@ -324,16 +323,16 @@ impl Wires {
             }
         })
         .await
-        .map_err(|Silence| StoreError::Passing("timeout".to_owned()))
+        .map_err(|NoReply| StoreError::Passing("timeout".to_owned()))
     }
 }
 
-impl Ledger for Wires {
+impl Ledger for Ports {
     async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
         let key = key.to_string();
         self.call(Service::Table, &format!("GetItem {key}"), move |state| state.table.get(&key).cloned())
             .await
-            .map_err(|Silence| StoreError::Passing("timeout".to_owned()))
+            .map_err(|NoReply| StoreError::Passing("timeout".to_owned()))
     }
 
     async fn insert(&self, item: &Item) -> Result<Write, StoreError> {
@@ -355,11 +354,11 @@ impl Ledger for Wires {
             }
         })
         .await
-        .map_err(|Silence| StoreError::Passing("timeout".to_owned()))
+        .map_err(|NoReply| StoreError::Passing("timeout".to_owned()))
     }
 }
 
-impl Bus for Wires {
+impl Bus for Ports {
     async fn publish(&self, events: &[&DomainEvent]) -> Vec<Result<(), Refusal>> {
         let sent: Vec<DomainEvent> = events.iter().map(|event| (*event).clone()).collect();
         let name = format!("PutEvents {}", sent.iter().map(|event| &*event.detail_type).collect::<Vec<_>>().join(", "));
@@ -369,7 +368,7 @@ impl Bus for Wires {
                     if event.detail.contains(REFUSED_BY_THE_BUS) {
                         state.note(&"eventbridge", || format!("refuses {} {}", event.detail_type, event.id));
                         Err(Refusal::Permanent("MalformedDetail".to_owned()))
-                    } else if state.strikes(Fault::EntryRejected, &"eventbridge") {
+                    } else if state.draws(Fault::EntryRejected, &"eventbridge") {
                         Err(Refusal::Passing("InternalFailure".to_owned()))
                     } else {
                         state.note(&"eventbridge", || format!("has {} {}", event.detail_type, event.id));
@@ -380,11 +379,11 @@ impl Bus for Wires {
                 sent.iter().map(result).collect::<Vec<_>>()
             })
             .await;
-        answer.unwrap_or_else(|Silence| events.iter().map(|_| Err(Refusal::Passing("timeout".to_owned()))).collect())
+        answer.unwrap_or_else(|NoReply| events.iter().map(|_| Err(Refusal::Passing("timeout".to_owned()))).collect())
     }
 }
 
-impl Source for Wires {
+impl Source for Ports {
     async fn postpone(&self, message: &Message, delay: Duration) -> Result<(), SourceError> {
         let id = message.id.clone();
         let name = format!("ChangeMessageVisibility {id} {} s", delay.as_secs());
@@ -392,22 +391,22 @@ impl Source for Wires {
             let visible_at = state.now + SignedDuration::try_from(delay).unwrap();
             if let Some(kept) = state.queue.iter_mut().find(|kept| kept.id == id) {
                 kept.visible_at = visible_at;
-                state.stirred = true;
+                state.wake_poller = true;
             }
         })
         .await
-        .map_err(|Silence| SourceError("timeout".to_owned()))
+        .map_err(|NoReply| SourceError("timeout".to_owned()))
     }
 
     async fn park(&self, message: &Message, reason: &str) -> Result<(), SourceError> {
         let (id, body): (_, Arc<str>) = (message.id.clone(), message.body.as_str().into());
         let name = format!("SendMessage {id} to the dead-letter queue: {reason}");
         self.call(Service::Source, &name, move |state| {
-            let Some(delivery) = state.senders.get(&id).cloned() else { return };
+            let Some(delivery) = state.deliveries.get(&id).cloned() else { return };
             let sent_at = state.now;
-            state.letters.push(Letter { body: Arc::clone(&body), delivery, sent_at });
+            state.dead_letters.push(DeadLetter { body: Arc::clone(&body), delivery, sent_at });
         })
         .await
-        .map_err(|Silence| SourceError("timeout".to_owned()))
+        .map_err(|NoReply| SourceError("timeout".to_owned()))
     }
 }
