@@ -7,13 +7,13 @@ use std::sync::{
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A clock that stands still until it is advanced.
+/// A clock that stands still until it is advanced. It starts after every time in a bundled body.
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Mutex<Timestamp>>);
 
 impl Default for Clock {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new("2026-01-02T03:04:05Z".parse().unwrap())))
+        Self(Arc::new(Mutex::new("2030-01-02T03:04:05Z".parse().unwrap())))
     }
 }
 
