@@ -14,7 +14,7 @@ use aws_sdk_sqs::{
     types::{Message, QueueAttributeName},
 };
 use ledger::{
-    bus::{Bus, Refusal},
+    bus::{Bus, PublishError},
     dynamo::DynamoLedger,
     event_bridge::EventBridge,
     item::{FORMAT, Item, Step},
@@ -24,7 +24,7 @@ use ledger::{
 };
 use processor::{
     failure::CALL_LIMITS,
-    inbox::{Claim, Inbox as _, NotFetched},
+    inbox::{Inbox as _, NotFetched, ObjectRef},
     message::Message as Record,
     source::{Source, SqsSource},
 };
@@ -214,8 +214,8 @@ async fn inbox_at(stub: &Stub) -> (receiver::inbox::S3Inbox, processor::inbox::S
     (keeper(&stub.endpoint, "inbox").await, fetcher)
 }
 
-fn claim(bucket: &str, key: &str) -> Claim {
-    Claim { bucket: bucket.to_owned(), key: key.to_owned() }
+fn claim(bucket: &str, key: &str) -> ObjectRef {
+    ObjectRef { bucket: bucket.to_owned(), key: key.to_owned() }
 }
 
 #[tokio::test]
@@ -653,7 +653,7 @@ async fn a_rejected_entry_in_a_200_is_not_published() {
     let stub = Stub::start(vec![Reply::With(200, answer.to_string())]).await;
     let events = [event(1), event(2), event(3)];
     let results = bus_at(&stub.endpoint, "hooks").await.publish(&events.iter().collect::<Vec<_>>()).await;
-    assert_eq!(results, [Ok(()), Err(Refusal::Passing("InternalFailure".to_owned())), Ok(())]);
+    assert_eq!(results, [Ok(()), Err(PublishError::Passing("InternalFailure".to_owned())), Ok(())]);
 }
 
 #[tokio::test]
@@ -669,7 +669,7 @@ async fn an_entry_refused_for_its_content_is_permanently_refused() {
         let stub = Stub::start(replies).await;
         bus_at(&stub.endpoint, "hooks").await.publish(&events.iter().collect::<Vec<_>>()).await
     };
-    let expected = [Ok(()), Err(Refusal::Permanent("MalformedDetail".to_owned()))];
+    let expected = [Ok(()), Err(PublishError::Permanent("MalformedDetail".to_owned()))];
     assert_eq!(publish(vec![reply(&[published(), refused()])]).await, expected);
     // A call that is refused as a whole does not say which entry is to blame, so each is retried alone.
     let whole = Reply::Once(400, json!({ "__type": "ValidationException" }).to_string());
@@ -684,7 +684,7 @@ async fn an_emulated_bus_permanently_refuses_a_huge_number() {
     let bus = bus_at(&moto.endpoint, "default").await;
     let mut huge = event(1);
     huge.detail = format!(r#"{{"n":{}}}"#, "9".repeat(5_000));
-    assert_eq!(bus.publish(&[&huge]).await, [Err(Refusal::Permanent("MalformedDetail".to_owned()))]);
+    assert_eq!(bus.publish(&[&huge]).await, [Err(PublishError::Permanent("MalformedDetail".to_owned()))]);
 }
 
 #[tokio::test]
@@ -699,6 +699,9 @@ async fn a_reply_without_a_result_for_each_entry_confirms_nothing() {
         let stub = Stub::start(vec![answer.clone()]).await;
         let events = [event(1), event(2)];
         let results = bus_at(&stub.endpoint, "hooks").await.publish(&events.iter().collect::<Vec<_>>()).await;
-        assert!(results.len() == 2 && results.iter().all(|it| matches!(it, Err(Refusal::Passing(_)))), "{answer:?}");
+        assert!(
+            results.len() == 2 && results.iter().all(|it| matches!(it, Err(PublishError::Passing(_)))),
+            "{answer:?}"
+        );
     }
 }

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future;
-use processor::inbox::{Inbox as _, Letter};
+use processor::inbox::{Inbox as _, Payload};
 use runtime::aws::CallLimits;
 use serde_json::Value;
 use shared::envelope::Envelope;
@@ -177,9 +177,9 @@ async fn bodies_of_any_size_pass_through_both_binaries_byte_for_byte() {
     }
     let mut parked = Vec::new();
     for letter in cloud.drain("dlq_url").await {
-        let sealed = match Letter::read(&letter).unwrap() {
-            Letter::Claim(claim) => cloud.inbox().fetch(&claim).await.unwrap(),
-            Letter::Envelope | Letter::Test => letter,
+        let sealed = match Payload::read(&letter).unwrap() {
+            Payload::ObjectRef(claim) => cloud.inbox().fetch(&claim).await.unwrap(),
+            Payload::Envelope | Payload::Test => letter,
         };
         parked.push(Envelope::open(&sealed).unwrap().body);
     }

@@ -181,14 +181,11 @@ fn connection(stream: TcpStream, tls: Arc<ServerConfig>, state: &State) {
 
 impl State {
     fn answer(&self, request: &Request) -> Response {
+        let due = Instant::now() + *lock(&self.delay);
         let target = request.header("x-amz-target").unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default();
         let asked: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         self.count(operation, request.body.len(), &asked);
-        let delay = *lock(&self.delay);
-        if !delay.is_zero() {
-            thread::sleep(delay);
-        }
         let of_table = lock(&self.table).answer(operation, &asked);
         let (status, answer) = match of_table {
             Some(answer) => {
@@ -205,6 +202,7 @@ impl State {
                 other => (400, json!({ "__type": "UnknownOperationException", "message": other })),
             },
         };
+        thread::sleep(due.saturating_duration_since(Instant::now()));
         self.report(operation, &asked);
         let kind =
             if target.starts_with("DynamoDB") { "application/x-amz-json-1.0" } else { "application/x-amz-json-1.1" };

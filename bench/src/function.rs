@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
     sys::signal::{Signal, kill},
-    time::clock_getcpuclockid,
+    time::{ClockId, clock_getcpuclockid},
     unistd::Pid,
 };
 
@@ -197,6 +197,11 @@ impl Drop for Function {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The CPU time of this process, which plays AWS.
+pub fn own_cpu() -> Result<Duration> {
+    Ok(ClockId::CLOCK_PROCESS_CPUTIME_ID.now()?.into())
 }
 
 /// Where Debian and Ubuntu keep libfaketime, for programs with threads.

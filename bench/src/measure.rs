@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cloud::{Cloud, Passed},
     events::{self, Events},
-    function::{Ended, Function, PATIENCE, Subject},
+    function::{self, Ended, Function, PATIENCE, Subject},
 };
 
 /// The answer of `rivals/hello` to every request.
@@ -424,7 +424,8 @@ pub fn drain(figures: &mut Figures, subject: &Subject, cloud: &Cloud, events: &E
         let next = || backlog.lock().unwrap_or_else(PoisonError::into_inner).next();
         cloud.take_seen();
         cloud.set_delay(STORE_DELAY);
-        let begun = Instant::now();
+        let all_cpu = |functions: &[Function]| functions.iter().map(Function::cpu).sum::<Result<Duration>>();
+        let (before, stub_before, begun) = (all_cpu(&functions)?, function::own_cpu()?, Instant::now());
         thread::scope(|scope| -> Result<()> {
             let work = |function: &mut Function| -> Result<()> {
                 while let Some(batch) = next() {
@@ -438,8 +439,8 @@ pub fn drain(figures: &mut Figures, subject: &Subject, cloud: &Cloud, events: &E
         figures.note("wall ms of a backlog at 5 ms", subject.name, ms(begun.elapsed()));
         cloud.set_delay(Duration::ZERO);
         figures.note("calls of a backlog", subject.name, count(cloud.take_seen().total()) / count(BACKLOG));
-        let cpu = functions.iter().map(Function::cpu).collect::<Result<Vec<_>>>()?.iter().sum();
-        figures.note("cpu ms of a backlog", subject.name, ms(cpu));
+        figures.note("cpu ms of a backlog", subject.name, ms(all_cpu(&functions)? - before));
+        figures.note("cpu ms of a backlog", "stub", ms(function::own_cpu()? - stub_before));
         for function in functions {
             function.stop()?;
         }

@@ -47,11 +47,12 @@ pub fn page(figures: &Figures, prices: &Prices) -> Result<String> {
     let _ = writeln!(
         text,
         "{BACKLOG} webhooks in batches of {BATCH}, {CONCURRENCY} processors, every call {} ms: {} s and {} calls per \
-         webhook. The processors used {} s of CPU time, on the same two cores as the stub.",
+         webhook. The processors used {} s of CPU time, and the stub {} s on the same cores.",
         delay_ms(),
         number(ours("wall ms of a backlog at 5 ms")? / 1e3),
         number(ours("calls of a backlog")?),
         number(ours("cpu ms of a backlog")? / 1e3),
+        number(figures.median("cpu ms of a backlog", "stub")? / 1e3),
     );
     text += "\n## By the size of the body and of the batch\n\n";
     text += "![CPU by the size of the body and of the batch](performance.svg)\n\n";

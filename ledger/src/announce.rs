@@ -1,11 +1,11 @@
-//! Announce: what a change of a subject means for the merchant, and so which domain events to publish about it. Pure: what
-//! was known and what is known now in, announcements out.
+//! Announce: which domain events to publish about a change of a subject. Pure: what was known and what is known now in,
+//! announcements out.
 //!
-//! This is the place for a merchant's own rules. What it returns is stored in the same write as the change, and published
-//! after it. For rules that need no Rust, use an EventBridge rule on the domain events instead.
+//! This is the place for a merchant's own rules. The result is stored in the same write as the change, and published after
+//! it. Rules without Rust are EventBridge rules on the domain events.
 //!
-//! **Invariant:** a subject whose state says that money is here has had its money event published, in whatever order the
-//! facts came; `docs/order.md` lists every pair.
+//! **Invariant:** a subject whose state says that money is here has had its money event published, in any order of facts;
+//! `docs/order.md` lists every pair.
 
 use shared::{domain_event, lifecycle::Stage};
 
@@ -15,7 +15,7 @@ use crate::state::State;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announcement {
     /// What it is about.
-    pub topic: Topic,
+    pub about: About,
     /// The stage before it.
     pub previous: Option<Stage>,
     /// An event of this type was published before; this one adds to it.
@@ -24,14 +24,14 @@ pub struct Announcement {
 
 /// What an announcement is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Topic {
+pub enum About {
     /// The subject has reached this stage, or more has become known about it: `<kind>.<phase>`, or `webhook.unknown`.
     Stage(Stage),
     /// What is known contradicts itself: `webhook.conflict`.
     Conflict,
 }
 
-impl Topic {
+impl About {
     /// The type of the domain event.
     pub const fn detail_type(self) -> &'static str {
         match self {
@@ -44,20 +44,20 @@ impl Topic {
 /// The domain events to publish about a transition.
 pub fn announce(before: Option<&State>, after: &State) -> Vec<Announcement> {
     let mut announcements = match before {
-        None => reached(None, after.stage),
-        Some(before) if before.stage != after.stage || before.mark != after.mark => further(before, after),
-        Some(before) if is_more_known(before, after) => updated(after.stage),
+        None => on_reach(None, after.stage),
+        Some(before) if before.stage != after.stage || before.mark != after.mark => on_advance(before, after),
+        Some(before) if is_more_known(before, after) => on_update(after.stage),
         Some(_) => Vec::new(),
     };
     if after.contradicts_more_than(before) {
-        announcements.push(Announcement { topic: Topic::Conflict, previous: None, update: false });
+        announcements.push(Announcement { about: About::Conflict, previous: None, update: false });
     }
     announcements
 }
 
 /// A stage was reached. A money event that was skipped on the way comes first: an invoice that is settled has been paid.
-fn reached(before: Option<Stage>, stage: Stage) -> Vec<Announcement> {
-    let event = |stage, previous| Announcement { topic: Topic::Stage(stage), previous, update: false };
+fn on_reach(before: Option<Stage>, stage: Stage) -> Vec<Announcement> {
+    let event = |stage, previous| Announcement { about: About::Stage(stage), previous, update: false };
     match stage.money_stage().filter(|money| *money != stage && before.is_none_or(|before| before < *money)) {
         Some(money) => vec![event(money, before), event(stage, Some(money))],
         None => vec![event(stage, before)],
@@ -65,24 +65,24 @@ fn reached(before: Option<Stage>, stage: Stage) -> Vec<Announcement> {
 }
 
 /// A further stage was reached. What became known with it completes the money event of the stage before.
-fn further(before: &State, after: &State) -> Vec<Announcement> {
+fn on_advance(before: &State, after: &State) -> Vec<Announcement> {
     let completed = before.stage.money_stage().filter(|money| *money != after.stage && is_more_known(before, after));
     let completed = completed.map(update);
-    completed.into_iter().chain(reached(Some(before.stage), after.stage)).collect()
+    completed.into_iter().chain(on_reach(Some(before.stage), after.stage)).collect()
 }
 
 /// The stage stays, but more is known: updates the money event and the event of the stage.
-fn updated(stage: Stage) -> Vec<Announcement> {
+fn on_update(stage: Stage) -> Vec<Announcement> {
     let money = stage.money_stage().filter(|money| *money != stage);
     money.into_iter().chain([stage]).map(update).collect()
 }
 
 fn update(stage: Stage) -> Announcement {
-    Announcement { topic: Topic::Stage(stage), previous: Some(stage), update: true }
+    Announcement { about: About::Stage(stage), previous: Some(stage), update: true }
 }
 
 fn is_more_known(before: &State, after: &State) -> bool {
-    is_amount_known(before, after)
+    amount_became_known(before, after)
         || is_captured_again(before, after)
         || (before.reference.is_empty() && !after.reference.is_empty())
         || (!before.is_amount_mismatch() && after.is_amount_mismatch())
@@ -97,7 +97,7 @@ fn is_captured_again(before: &State, after: &State) -> bool {
 }
 
 /// Whether the total became known, or changed.
-fn is_amount_known(before: &State, after: &State) -> bool {
+fn amount_became_known(before: &State, after: &State) -> bool {
     after.paid_in_all().is_some_and(|paid| before.paid_in_all().as_ref() != Some(&paid))
 }
 

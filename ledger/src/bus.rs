@@ -7,16 +7,16 @@ use shared::domain_event::DomainEvent;
 /// Where domain events are published.
 pub trait Bus {
     /// Publishes events. One result for each, in their order.
-    fn publish(&self, events: &[&DomainEvent]) -> impl Future<Output = Vec<Result<(), Refusal>>> + Send;
+    fn publish(&self, events: &[&DomainEvent]) -> impl Future<Output = Vec<Result<(), PublishError>>> + Send;
 }
 
-/// An event is not known to be published.
+/// The event may not have been published.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum PublishError {
     /// Retry later.
     #[error("{0}")]
     Passing(String),
-    /// The bus will never take this event as it is.
+    /// The bus will never accept this event as it is.
     #[error("{0}")]
     Permanent(String),
 }

@@ -1,4 +1,4 @@
-//! Change: what merging an observation into what is known did.
+//! Change: the effect of merging an observation into a state.
 
 use std::cmp::Ordering;
 
@@ -25,8 +25,7 @@ pub enum Change {
 pub struct Transition {
     /// What is known now.
     pub after: State,
-    /// What to publish about it. Details that nobody needs to hear of, such as an earlier time for the same fact, are kept
-    /// without a word.
+    /// What to publish about it. Empty if the change adds only details, such as an earlier time.
     pub announcements: Vec<Announcement>,
 }
 
@@ -40,7 +39,7 @@ impl Transition {
 
     /// Whether it contradicts what was known.
     pub fn is_conflict(&self) -> bool {
-        self.announcements.iter().any(|it| it.topic == announce::Topic::Conflict)
+        self.announcements.iter().any(|it| it.about == announce::About::Conflict)
     }
 }
 

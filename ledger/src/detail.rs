@@ -60,7 +60,7 @@ fn detail(state: &State, id: &str, pending: &Pending, update: &Update) -> Detail
         account: state.account.clone(),
         subject: Subject {
             kind: state.stage.kind().as_str().to_owned(),
-            within: seen.within.clone(),
+            scope: seen.scope.clone(),
             id: seen.id.clone(),
         },
         reference: state.reference.first().cloned(),

@@ -1,5 +1,4 @@
-//! The ledger in DynamoDB: one item for each subject, every write under a condition; and what people and the reconciler
-//! read of it.
+//! The ledger in DynamoDB: one item for each subject, every write under a condition; and the reads by index.
 
 use std::collections::HashMap;
 
@@ -11,7 +10,7 @@ use aws_sdk_dynamodb::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
-use runtime::aws::{Trouble, trouble};
+use runtime::aws::{CallError, call_error};
 use shared::{
     lifecycle::Kind,
     stack::{INDEX_BY_REFERENCE, INDEX_OPEN},
@@ -42,12 +41,12 @@ enum Condition {
 }
 
 impl DynamoLedger {
-    /// The table of a name.
+    /// A ledger in the named table.
     pub fn new(client: Client, table: String) -> Self {
         Self { client, table }
     }
 
-    /// Everything that is known under one of the merchant's references.
+    /// All subjects with one of the merchant's references.
     pub async fn by_reference(&self, reference: &str) -> Result<Vec<Item>, StoreError> {
         let found = self
             .client
@@ -63,7 +62,7 @@ impl DynamoLedger {
         self.items(found.collect::<Result<Vec<_>, _>>().await.map_err(|error| store_error(&error))?).await
     }
 
-    /// The subjects of a kind that are still open, and were first heard of before a moment.
+    /// The open subjects of a kind that were first seen before a moment.
     pub async fn open_since_before(&self, kind: Kind, moment: Timestamp) -> Result<Vec<Item>, StoreError> {
         let found = self
             .client
@@ -122,7 +121,7 @@ impl DynamoLedger {
 
 impl Ledger for DynamoLedger {
     async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
-        let get = self.client.get_item().table_name(&self.table).key("key", text(key));
+        let get = self.client.get_item().table_name(&self.table).key("key", string_attribute(key));
         let answer = get.send().await.map_err(|error| store_error(&error))?;
         answer.item.map(read).transpose()
     }
@@ -141,7 +140,7 @@ impl Ledger for DynamoLedger {
             .client
             .update_item()
             .table_name(&self.table)
-            .key("key", text(key))
+            .key("key", string_attribute(key))
             .update_expression(format!("REMOVE {} ADD #v :one", paths.join(", ")))
             .condition_expression("attribute_exists(#k)")
             .expression_attribute_names("#k", "key")
@@ -164,28 +163,24 @@ impl Ledger for DynamoLedger {
     }
 }
 
-fn text(key: &Key) -> AttributeValue {
+fn string_attribute(key: &Key) -> AttributeValue {
     AttributeValue::S(key.as_str().to_owned())
 }
 
-/// Reads an item. A newer deployment may have written it in another form, whose number is the first thing to look at.
+/// Parses an item, unless a newer deployment wrote it.
 fn read(attributes: Attributes) -> Result<Item, StoreError> {
     let format = attributes.get("format").and_then(|format| format.as_n().ok()?.parse::<u32>().ok());
     if format.is_some_and(|format| format > FORMAT) {
         return Err(StoreError::Newer);
     }
     serde_dynamo::aws_sdk_dynamodb_1::from_item(attributes)
-        .map_err(|_| StoreError::Permanent("the item there is of another form".to_owned()))
+        .map_err(|_| StoreError::Permanent("the stored item cannot be parsed".to_owned()))
 }
 
-/// Only a request that DynamoDB will never take is hopeless: that is the caller's fault, not the moment's.
+/// Permanent only where DynamoDB would refuse the same request again.
 fn store_error<E: ProvideErrorMetadata>(error: &SdkError<E>) -> StoreError {
-    match trouble(error) {
-        Trouble::Refused(code)
-            if matches!(&*code, "ValidationException" | "ItemCollectionSizeLimitExceededException") =>
-        {
-            StoreError::Permanent(code)
-        }
-        trouble => StoreError::Passing(trouble.to_string()),
+    match call_error(error) {
+        CallError::Refused(code) if code == "ValidationException" => StoreError::Permanent(code),
+        error => StoreError::Passing(error.to_string()),
     }
 }

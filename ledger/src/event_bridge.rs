@@ -2,19 +2,19 @@
 
 use aws_sdk_eventbridge::{Client, types::PutEventsRequestEntry};
 use futures_util::future::join_all;
-use runtime::aws::{Trouble, trouble};
+use runtime::aws::{CallError, call_error};
 use shared::domain_event::{DomainEvent, SOURCE};
 
-use crate::bus::{Bus, Refusal};
+use crate::bus::{Bus, PublishError};
 
 /// The most entries that one `PutEvents` takes.
 const MAX_ENTRIES: usize = 10;
 
-/// How many bytes go into one call. AWS takes more by now, but not everywhere, and most calls hold a tenth of it.
+/// Byte limit of one call. AWS allows more in some regions.
 const MAX_CALL_BYTES: usize = 240 * 1024;
 
-/// The codes by which EventBridge refuses an entry for what is in it, by the reference of `PutEvents`. All others (a
-/// throttle, a failure inside, a permission that is missing) pass, or pass once somebody acts.
+/// The codes by which EventBridge refuses an entry for its content, by the reference of `PutEvents`. All other codes are
+/// temporary, or end when somebody acts.
 const PERMANENT: &[&str] = &["InvalidArgument", "MalformedDetail", "RedactionFailure", "ValidationException"];
 
 /// An EventBridge bus.
@@ -25,16 +25,15 @@ pub struct EventBridge {
 }
 
 impl EventBridge {
-    /// The bus of a name.
+    /// The named bus.
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
     }
 
-    /// Publishes what fits into one call. A call that is refused as a whole does not say which entry is to blame, so each
-    /// is then tried alone.
-    async fn put(&self, events: &[&DomainEvent]) -> Vec<Result<(), Refusal>> {
+    /// Publishes what fits into one call. A call refused as a whole does not name the entry, so each is then tried alone.
+    async fn put(&self, events: &[&DomainEvent]) -> Vec<Result<(), PublishError>> {
         let results = self.put_once(events).await;
-        if events.len() > 1 && results.iter().all(|result| matches!(result, Err(Refusal::Permanent(_)))) {
+        if events.len() > 1 && results.iter().all(|result| matches!(result, Err(PublishError::Permanent(_)))) {
             let alone = events.iter().map(|event| self.put_once(std::slice::from_ref(event)));
             return join_all(alone).await.into_iter().flatten().collect();
         }
@@ -43,7 +42,7 @@ impl EventBridge {
 
     /// A 200 may hold failed entries, in the order of the request; an answer without one result for each entry confirms
     /// nothing.
-    async fn put_once(&self, events: &[&DomainEvent]) -> Vec<Result<(), Refusal>> {
+    async fn put_once(&self, events: &[&DomainEvent]) -> Vec<Result<(), PublishError>> {
         let entries = events.iter().map(|event| {
             PutEventsRequestEntry::builder()
                 .source(SOURCE)
@@ -52,32 +51,32 @@ impl EventBridge {
                 .event_bus_name(&self.name)
                 .build()
         });
-        let all = |refusal: Refusal| vec![Err(refusal); events.len()];
+        let all = |error: PublishError| vec![Err(error); events.len()];
         match self.client.put_events().set_entries(Some(entries.collect())).send().await {
             Ok(answer) if answer.entries().len() == events.len() => {
-                let result = |failed: Option<&str>| failed.map_or(Ok(()), |code| Err(refusal(code)));
+                let result = |failed: Option<&str>| failed.map_or(Ok(()), |code| Err(publish_error(code)));
                 let failed = answer.entries().iter().map(|entry| match entry.event_id() {
                     Some(_) => None,
                     None => Some(entry.error_code().unwrap_or("no error code")),
                 });
                 failed.map(result).collect()
             }
-            Ok(_) => all(Refusal::Passing("the answer does not match the request".to_owned())),
-            Err(error) => all(match trouble(&error) {
-                Trouble::Refused(code) => refusal(&code),
-                unanswered @ Trouble::Unanswered(_) => Refusal::Passing(unanswered.to_string()),
+            Ok(_) => all(PublishError::Passing("the answer does not match the request".to_owned())),
+            Err(error) => all(match call_error(&error) {
+                CallError::Refused(code) => publish_error(&code),
+                unanswered @ CallError::Unanswered(_) => PublishError::Passing(unanswered.to_string()),
             }),
         }
     }
 }
 
-fn refusal(code: &str) -> Refusal {
+fn publish_error(code: &str) -> PublishError {
     let is_permanent = PERMANENT.contains(&code);
-    (if is_permanent { Refusal::Permanent } else { Refusal::Passing })(code.to_owned())
+    (if is_permanent { PublishError::Permanent } else { PublishError::Passing })(code.to_owned())
 }
 
 impl Bus for EventBridge {
-    async fn publish(&self, events: &[&DomainEvent]) -> Vec<Result<(), Refusal>> {
+    async fn publish(&self, events: &[&DomainEvent]) -> Vec<Result<(), PublishError>> {
         let calls = calls(events).into_iter().map(|call| self.put(call));
         join_all(calls).await.into_iter().flatten().collect()
     }
@@ -136,12 +135,12 @@ mod tests {
     #[test]
     fn only_what_is_in_an_entry_makes_a_refusal_permanent() {
         for code in PERMANENT {
-            assert!(matches!(refusal(code), Refusal::Permanent(_)), "{code}");
+            assert!(matches!(publish_error(code), PublishError::Permanent(_)), "{code}");
         }
         for code in
             ["ThrottlingException", "InternalFailure", "AccessDeniedException", "NotAuthorizedForSourceException", ""]
         {
-            assert!(matches!(refusal(code), Refusal::Passing(_)), "{code}");
+            assert!(matches!(publish_error(code), PublishError::Passing(_)), "{code}");
         }
     }
 }

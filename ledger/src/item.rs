@@ -14,7 +14,7 @@ use shared::{
 };
 
 use crate::{
-    announce::{Announcement, Topic},
+    announce::{About, Announcement},
     change::{Change, Transition},
     key::Key,
     state::State,
@@ -182,7 +182,7 @@ impl Item {
         let (key, version) = (update.key(), known.map_or(1, |item| item.version + 1));
         let mut outbox = known.map(|item| item.outbox_before(&update.delivery.id)).unwrap_or_default();
         for announcement in announcements {
-            let id = event_id(&key, announcement.topic.detail_type(), &after);
+            let id = event_id(&key, announcement.about.detail_type(), &after);
             outbox.insert(id, Pending::of(announcement, &after, update, version));
         }
         if outbox.len() > MAX_PENDING {
@@ -264,13 +264,13 @@ impl Item {
 
 impl Pending {
     fn of(announcement: Announcement, after: &State, update: &Update, version: u64) -> Self {
-        let Announcement { topic, previous, update: is_update } = announcement;
-        let stage = match topic {
-            Topic::Stage(stage) if stage != after.stage => Some(stage),
-            Topic::Stage(_) | Topic::Conflict => None,
+        let Announcement { about, previous, update: is_update } = announcement;
+        let stage = match about {
+            About::Stage(stage) if stage != after.stage => Some(stage),
+            About::Stage(_) | About::Conflict => None,
         };
         Self {
-            detail_type: topic.detail_type().to_owned(),
+            detail_type: about.detail_type().to_owned(),
             delivery: update.delivery.id.clone(),
             taken_over_by: None,
             version,

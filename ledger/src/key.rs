@@ -1,5 +1,5 @@
-//! Key: what identifies a subject in the ledger: `environment#kind#id`, or `environment#kind#within#id` where an id is
-//! unique within something only.
+//! Key: what identifies a subject in the ledger: `environment#kind#id`, or `environment#kind#scope#id` where ids are
+//! not globally unique.
 //!
 //! **Invariant:** a key holds only what every webhook and every API object about the subject holds. The account is not in
 //! it: Xendit leaves it out of some webhooks and not of others.
@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use shared::{envelope::Environment, observation::Observation};
 
-/// What an id may not hold: the separator, and what escapes it.
+/// Escaped in an id: the separator and the escape character.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'#').add(b'%');
 
 /// The key of one subject.
@@ -22,9 +22,9 @@ impl Key {
     /// The key of an observation's subject.
     pub fn of(environment: Environment, seen: &Observation) -> Self {
         let (kind, id) = (seen.kind(), escape(&seen.id));
-        Self(match seen.within.as_deref().map(escape) {
+        Self(match seen.scope.as_deref().map(escape) {
             None => format!("{environment}#{kind}#{id}"),
-            Some(within) => format!("{environment}#{kind}#{within}#{id}"),
+            Some(scope) => format!("{environment}#{kind}#{scope}#{id}"),
         })
     }
 
@@ -41,7 +41,7 @@ impl fmt::Display for Key {
 }
 
 impl From<String> for Key {
-    /// A key that was read somewhere, such as in an index.
+    /// A key read back from the table.
     fn from(text: String) -> Self {
         Self(text)
     }

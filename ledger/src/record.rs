@@ -24,7 +24,7 @@ use futures_util::{FutureExt as _, future::join_all};
 use shared::domain_event::DomainEvent;
 
 use crate::{
-    bus::{Bus, Refusal},
+    bus::{Bus, PublishError},
     detail::{self, Body},
     item::{Item, NotApplied, Step},
     key::Key,
@@ -68,7 +68,7 @@ pub enum NotRecorded {
     NotApplied(#[from] NotApplied),
     /// Some events may not have been published. They wait in the outbox for the message's redelivery.
     #[error("{0} of the domain events could not be published: {1}")]
-    Unpublished(usize, Refusal),
+    Unpublished(usize, PublishError),
     /// Other writers were faster each time.
     #[error("too many concurrent writers")]
     Contended,
@@ -98,7 +98,7 @@ struct Outgoing {
 #[derive(Clone, Debug)]
 enum NotPublished {
     NotTried,
-    Refused(Refusal),
+    Refused(PublishError),
     Panicked,
 }
 
@@ -140,7 +140,7 @@ async fn write_all<L: Ledger>(ledger: &L, updates: &[Update]) -> Vec<Result<Writ
 async fn write<L: Ledger>(ledger: &L, key: &Key, updates: &[&Update]) -> Vec<Result<Written, NotRecorded>> {
     // A further stage most likely finds its subject. Reading costs less than a write that is refused.
     let mut known = None;
-    if updates.iter().any(|update| update.observation.stage.usually_follows()) {
+    if updates.iter().any(|update| update.observation.stage.usually_has_predecessor()) {
         known = match ledger.get(key).await {
             Ok(found) => found,
             Err(error) => return all(updates, &error.into()),
@@ -232,7 +232,7 @@ async fn publish_all<B: Bus>(
     outgoing: &mut [Outgoing],
 ) {
     publish(bus, &mut outgoing.iter_mut().collect::<Vec<_>>()).await;
-    let is_refused = |it: &&mut Outgoing| matches!(it.result, Err(NotPublished::Refused(Refusal::Permanent(_))));
+    let is_refused = |it: &&mut Outgoing| matches!(it.result, Err(NotPublished::Refused(PublishError::Permanent(_))));
     let mut refused: Vec<_> = outgoing.iter_mut().filter(is_refused).collect();
     for it in &mut refused {
         let Some((update, Ok(Written { item, .. }))) = updates.get(it.of).zip(written.get(it.of)) else { continue };
@@ -261,7 +261,7 @@ async fn publish<B: Bus>(bus: &B, outgoing: &mut [&mut Outgoing]) {
 /// One result for each event. `None`: the code panicked.
 async fn try_to_publish<B: Bus>(bus: &B, events: &[&DomainEvent]) -> Option<Vec<Result<(), NotPublished>>> {
     let mut results = AssertUnwindSafe(bus.publish(events)).catch_unwind().await.ok()?;
-    results.resize(events.len(), Err(Refusal::Passing("no result".to_owned())));
+    results.resize(events.len(), Err(PublishError::Passing("no result".to_owned())));
     Some(results.into_iter().map(|result| result.map_err(NotPublished::Refused)).collect())
 }
 

@@ -1,15 +1,15 @@
-//! Stated: what has been said about one value of a subject. One answer is the rule; more contradict each other, and all
-//! are kept, the first one apart.
+//! Stated: the values stated for one field of a subject. Normally one; several contradict each other, and all are kept, the
+//! first separately.
 //!
-//! Merging is associative, commutative and idempotent but for which answer is the first, and for which of too many are
-//! dropped: those depend on what arrived first, as they should.
+//! Merging is associative, commutative and idempotent, except for which answer is the first and which of too many are kept:
+//! those depend on the order of arrival.
 
 use std::{cmp::Ordering, collections::BTreeSet, fmt::Display, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// How many contradicting answers are kept beside the first. They are a conflict already; more tell a person nothing new.
+/// Contradicting values kept beside the first. More tell a person nothing new.
 const MAX_OTHERS: usize = 7;
 
 /// The answers to one question.
@@ -40,14 +40,14 @@ impl<T: Ord> From<Option<T>> for Stated<T> {
 }
 
 impl<T: Ord> Stated<T> {
-    /// The same as it was at a moment: a later answer replaces it instead of contradicting it.
+    /// Dates the value: a later one replaces it instead of contradicting it.
     #[must_use]
     pub fn as_of(self, moment: Option<Timestamp>) -> Self {
         let as_of = moment.filter(|_| self.first.is_some());
         Self { as_of, ..self }
     }
 
-    /// Adds what else has been said.
+    /// Adds what else was stated.
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {
         if other.first.is_none() {
@@ -73,12 +73,12 @@ impl<T: Ord> Stated<T> {
         }
     }
 
-    /// Whether nothing has been said.
+    /// Whether nothing was stated.
     pub fn is_empty(&self) -> bool {
         self.first.is_none()
     }
 
-    /// The first answer, whatever has been said since.
+    /// The first answer, whatever was stated later.
     pub fn first(&self) -> Option<&T> {
         self.first.as_ref()
     }
@@ -99,7 +99,7 @@ impl<T: Ord> Stated<T> {
     }
 }
 
-/// As it is stored: a list of texts, unless there is more to say.
+/// Stored as a list of texts, or as an object if there is more.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Stored {
@@ -130,7 +130,7 @@ impl<'de, T: Ord + FromStr> Deserialize<'de> for Stated<T> {
             Stored::Answers(answers) => (answers, false, None),
             Stored::More { answers, overflow, as_of } => (answers, overflow, as_of),
         };
-        let answer = |text: &String| text.parse().map_err(|_| D::Error::custom("an answer of another form"));
+        let answer = |text: &String| text.parse().map_err(|_| D::Error::custom("a malformed value"));
         let mut answers = answers.iter().map(answer);
         Ok(Self { first: answers.next().transpose()?, others: answers.collect::<Result<_, _>>()?, overflow, as_of })
     }

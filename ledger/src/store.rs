@@ -1,4 +1,4 @@
-//! Store: the port to where items are kept.
+//! Store: the port to the ledger's storage.
 
 use std::future::Future;
 
@@ -6,7 +6,7 @@ use crate::{item::Item, key::Key};
 
 /// Where items are kept, every write under a condition.
 pub trait Ledger {
-    /// Reads an item, perhaps not its latest version. A write that follows says so.
+    /// Reads an item, eventually consistent. A conditional write detects a stale read.
     fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Item>, StoreError>> + Send;
 
     /// Stores an item if there is none under its key.
@@ -15,8 +15,8 @@ pub trait Ledger {
     /// Stores an item if the one under its key still has the version.
     fn replace(&self, item: &Item, version: u64) -> impl Future<Output = Result<Write, StoreError>> + Send;
 
-    /// Takes published events out of the item's outbox, and bumps the version, so that a writer that read the uncleared
-    /// outbox merges again.
+    /// Removes published events from the item's outbox, and bumps the version, so that a writer that read the uncleared outbox
+    /// merges again.
     fn clear(&self, key: &Key, events: &[String]) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
@@ -25,22 +25,22 @@ pub trait Ledger {
 pub enum Write {
     /// Stored.
     Stored,
-    /// Not stored: this is what is there.
+    /// Not stored: this item exists, or has another version.
     Found(Box<Item>),
-    /// Not stored, and there is nothing: the item was deleted in between.
+    /// Not stored: the item was deleted in between.
     Gone,
 }
 
-/// The store did not do what was asked, or is not known to have done it.
+/// The operation failed, or its result is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Retry later.
-    #[error("the ledger did not answer: {0}")]
+    #[error("the call to the ledger failed: {0}")]
     Passing(String),
-    /// Retrying cannot help: park the message.
+    /// A retry cannot help: park the message.
     #[error("the ledger refuses the item: {0}")]
     Permanent(String),
-    /// What is there was written by a newer deployment. Retry until that is back.
-    #[error("the item was written by a newer version; deploy the processor again")]
+    /// Written by a newer deployment: retry until that is back.
+    #[error("the item was written by a newer processor; deploy that again")]
     Newer,
 }

@@ -124,8 +124,8 @@ pub struct Detail {
 pub struct Subject {
     /// What kind of subject it is, such as `payment`.
     pub kind: String,
-    /// What the id is unique within, where it is not unique by itself: for a payment to a virtual account, that account's id.
-    pub within: Option<String>,
+    /// The scope of the id, if it is not globally unique: for a payment to a virtual account, that account's id.
+    pub scope: Option<String>,
     /// Its id at Xendit.
     pub id: String,
 }

@@ -276,7 +276,7 @@ impl Stage {
     }
 
     /// Whether another webhook usually precedes this one.
-    pub const fn usually_follows(self) -> bool {
+    pub const fn usually_has_predecessor(self) -> bool {
         matches!(
             self,
             Self::Payment(PaymentPhase::Voided)

@@ -53,7 +53,7 @@ pub struct Observation {
     /// The subject's id at Xendit.
     pub id: String,
     /// The scope of the id, if it is not globally unique.
-    pub within: Option<String>,
+    pub scope: Option<String>,
     /// The Xendit account (business) that the subject belongs to, when the body says.
     pub account: Option<String>,
     /// The merchant's own reference, when there is one.
@@ -90,7 +90,7 @@ impl Observation {
         Self {
             stage,
             id,
-            within: None,
+            scope: None,
             account: None,
             reference: None,
             status: None,

@@ -23,8 +23,8 @@ const MAX_ATTEMPTS: u64 = 100;
 pub(crate) struct Resource {
     /// What identifies the object. The first is the usual one.
     pub(crate) id: &'static [&'static str],
-    /// What the id is unique within, where it is not unique by itself.
-    pub(crate) within: Option<&'static str>,
+    /// The scope of the id, if it is not globally unique.
+    pub(crate) scope: Option<&'static str>,
     /// Xendit's word for the stage.
     pub(crate) status: &'static [&'static str],
     /// What each status means.
@@ -58,7 +58,7 @@ pub(crate) struct Resource {
 /// What several products have in common: the newer key first, then the older ones.
 pub(crate) const COMMON: Resource = Resource {
     id: &["id"],
-    within: None,
+    scope: None,
     status: &["status"],
     statuses: &[],
     reference: &["reference_id", "external_id"],
@@ -133,7 +133,7 @@ impl Resource {
             Captures::One { ref amount, .. } => std::slice::from_ref(amount),
         };
         let lists = [self.id, self.status, self.reference, self.channel, self.times, marks, captures, ACCOUNT];
-        let paths = lists.into_iter().flatten().copied().chain(self.within).chain([self.currency, "failure_code"]);
+        let paths = lists.into_iter().flatten().copied().chain(self.scope).chain([self.currency, "failure_code"]);
         let paths = paths.chain(self.amounts.iter().map(|(_, path)| *path));
         let paths = paths.chain(self.moments.iter().map(|(_, path)| *path));
         let mut keys: Vec<_> = paths.filter_map(|path| path.split('.').next()).collect();
@@ -166,7 +166,7 @@ impl Resource {
         stage: Stage,
     ) -> Result<Observation, Unknown> {
         let mut seen = Observation::new(event, stage, fields.id(self.id)?);
-        seen.within = self.within.map(|path| fields.id(&[path])).transpose()?;
+        seen.scope = self.scope.map(|path| fields.id(&[path])).transpose()?;
         seen.account = fields.first_text(ACCOUNT);
         seen.reference = fields.first_text(self.reference);
         seen.channel = fields.first_text(self.channel);

@@ -144,7 +144,7 @@ fn line(name: &str, body: &[u8]) -> String {
         name.to_owned(),
         seen.event,
         seen.stage.to_string(),
-        seen.within.into_iter().fold(seen.id, |id, within| format!("{id}@{within}")),
+        seen.scope.into_iter().fold(seen.id, |id, within| format!("{id}@{within}")),
         captures.unwrap_or_else(|| money(seen.paid)),
         money(seen.requested),
         or_dash(seen.account),

@@ -9,13 +9,13 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use ledger::{
-    bus::{Bus, Refusal},
+    bus::{Bus, PublishError},
     item::{FORMAT, Item},
     key::Key,
     store::{Ledger, StoreError, Write},
 };
 use processor::{
-    inbox::{Claim, NotFetched},
+    inbox::{NotFetched, ObjectRef},
     source::{Source, SourceError},
 };
 use receiver::queue::{NotStored, Queue};
@@ -221,7 +221,7 @@ impl receiver::inbox::Inbox for MemoryInbox {
 }
 
 impl processor::inbox::Inbox for MemoryInbox {
-    async fn fetch(&self, claim: &Claim) -> Result<String, NotFetched> {
+    async fn fetch(&self, claim: &ObjectRef) -> Result<String, NotFetched> {
         self.queue.power.step().await;
         if matches!(self.mode.get(), InboxMode::Down) {
             return Err(NotFetched::Passing("timeout".to_owned()));
@@ -430,19 +430,19 @@ impl MemoryBus {
 }
 
 impl Bus for MemoryBus {
-    async fn publish(&self, events: &[&DomainEvent]) -> Vec<Result<(), Refusal>> {
+    async fn publish(&self, events: &[&DomainEvent]) -> Vec<Result<(), PublishError>> {
         self.power.step().await;
         let mode = self.mode.get();
         let mut results = Vec::new();
         for event in events {
             let refusal = match mode {
                 BusMode::Working => None,
-                BusMode::Down => Some(Refusal::Passing("InternalFailure".to_owned())),
+                BusMode::Down => Some(PublishError::Passing("InternalFailure".to_owned())),
                 BusMode::Rejects(detail_type) => {
-                    (event.detail_type == detail_type).then(|| Refusal::Passing("InternalFailure".to_owned()))
+                    (event.detail_type == detail_type).then(|| PublishError::Passing("InternalFailure".to_owned()))
                 }
                 BusMode::RefusesPermanently(part) => {
-                    event.detail.contains(part).then(|| Refusal::Permanent("MalformedDetail".to_owned()))
+                    event.detail.contains(part).then(|| PublishError::Permanent("MalformedDetail".to_owned()))
                 }
                 BusMode::PanicsOn(part) => {
                     assert!(!event.detail.contains(part), "the bus is set to panic");

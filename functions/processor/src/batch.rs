@@ -36,18 +36,15 @@ use tracing::Instrument as _;
 use crate::{
     config::TokenAccounts,
     failure::{Failure, RESERVE, Remedy, backoff},
-    inbox::{Inbox, Letter},
-    message::{Batch, Message, Response, Unidentified},
+    inbox::{Inbox, Payload},
+    message::{Batch, Message, MissingMessageId, Response},
     source::Source,
 };
 
-/// How many messages are worked on together. As many events fit into one call to the bus.
-const TOGETHER: usize = 10;
+/// Limits memory: an envelope of the inbox may hold megabytes, the function 256 MB.
+const MAX_CONCURRENT_FETCHES: usize = 2;
 
-/// How many envelopes of the inbox are in memory at a time. They may hold megabytes, and the function has 256.
-const FETCHED_TOGETHER: usize = 2;
-
-/// What the processor needs.
+/// The processor's dependencies.
 #[derive(Debug)]
 pub struct Processor<I, L, B, S, C> {
     /// Where envelopes are that one message cannot hold.
@@ -68,7 +65,7 @@ pub struct Processor<I, L, B, S, C> {
 
 /// What is known about a message, for its log line.
 #[derive(Debug, Default)]
-struct Known {
+struct LogFields {
     delivery: Option<Delivery>,
     event: Option<String>,
     stage: Option<Stage>,
@@ -81,25 +78,22 @@ struct Known {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Done,
-    Again,
+    Retry,
 }
 
 impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, L, B, S, C> {
     /// Works through a batch before the deadline, and says which messages to retry.
-    pub async fn process(&self, batch: Batch, deadline: Timestamp) -> Result<Response, Unidentified> {
+    pub async fn process(&self, batch: Batch, deadline: Timestamp) -> Result<Response, MissingMessageId> {
         let messages = batch.messages()?;
-        let mut again = Vec::new();
-        for some in messages.chunks(TOGETHER) {
-            let ends = self.process_some(some, deadline).await;
-            again.extend(some.iter().zip(ends).filter(|(_, end)| *end == End::Again).map(|(message, _)| message));
-        }
-        Ok(Response::retry(again))
+        let ends = self.process_all(&messages, deadline).await;
+        let retried = messages.iter().zip(ends).filter(|(_, end)| *end == End::Retry);
+        Ok(Response::retry(retried.map(|(message, _)| message)))
     }
 
-    /// Understands messages, records what they say, and ends each. One end for each, in their order.
-    async fn process_some(&self, messages: &[Message], deadline: Timestamp) -> Vec<End> {
-        let fetches = Semaphore::new(FETCHED_TOGETHER);
-        let mut known: Vec<_> = messages.iter().map(|_| Known::default()).collect();
+    /// Understands, records and ends messages. Results are in order.
+    async fn process_all(&self, messages: &[Message], deadline: Timestamp) -> Vec<End> {
+        let fetches = Semaphore::new(MAX_CONCURRENT_FETCHES);
+        let mut known: Vec<_> = messages.iter().map(|_| LogFields::default()).collect();
         let understood = join_all(messages.iter().zip(&mut known).map(|(message, known)| {
             let span = tracing::info_span!("message", message_id = message.id);
             let work = self.understand(message, deadline, &fetches, known).instrument(span);
@@ -116,7 +110,7 @@ impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, 
 
         join_all(messages.iter().zip(results).zip(known).map(|((message, result), known)| {
             let work = self.end(message, result, known);
-            AssertUnwindSafe(work).catch_unwind().map(|end| end.unwrap_or(End::Again))
+            AssertUnwindSafe(work).catch_unwind().map(|end| end.unwrap_or(End::Retry))
         }))
         .await
     }
@@ -127,17 +121,17 @@ impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, 
         message: &Message,
         deadline: Timestamp,
         fetches: &Semaphore,
-        known: &mut Known,
+        known: &mut LogFields,
     ) -> Result<Option<Update>, Failure> {
         let in_time = || {
             let left = Duration::try_from(deadline.duration_since((self.clock)())).unwrap_or_default();
             if left < RESERVE { Err(Failure::NoTime) } else { Ok(()) }
         };
         in_time()?;
-        let (_permit, envelope) = match Letter::read(&message.body)? {
-            Letter::Test => return Ok(None),
-            Letter::Envelope => (None, Envelope::open(&message.body)?),
-            Letter::Claim(claim) => {
+        let (_permit, envelope) = match Payload::read(&message.body)? {
+            Payload::Test => return Ok(None),
+            Payload::Envelope => (None, Envelope::open(&message.body)?),
+            Payload::ObjectRef(claim) => {
                 let permit = fetches.acquire().await.ok();
                 in_time()?;
                 (permit, Envelope::open(&self.inbox.fetch(&claim).await?)?)
@@ -156,7 +150,7 @@ impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, 
     }
 
     /// Ends a message: logs what became of it, and delays or parks it where it is not done.
-    async fn end(&self, message: &Message, result: Result<Option<Recorded>, Failure>, mut known: Known) -> End {
+    async fn end(&self, message: &Message, result: Result<Option<Recorded>, Failure>, mut known: LogFields) -> End {
         let failure = match result {
             Ok(recorded) => {
                 known.log_done(message, recorded);
@@ -185,13 +179,13 @@ impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, 
 
     async fn retry(&self, message: &Message, delay: Duration) -> End {
         if let Err(reason) = self.source.postpone(message, delay).await {
-            tracing::debug!(message_id = message.id, %reason, "it is delivered again after the queue's visibility timeout");
+            tracing::debug!(message_id = message.id, %reason, "it is redelivered after the visibility timeout");
         }
-        End::Again
+        End::Retry
     }
 }
 
-impl Known {
+impl LogFields {
     fn observed(&mut self, seen: &Observation) {
         self.event = Some(seen.event.clone());
         self.stage = Some(seen.stage);
@@ -213,7 +207,7 @@ impl Known {
             None => (Processed::NoWebhook, 0),
         };
         if let Some(Recorded::Applied { without_body: 1.., .. }) = recorded {
-            self.drift.push(Drift { field: "body", found: "something that the bus refuses" });
+            self.drift.push(Drift { field: "body", found: "not accepted by the bus" });
         }
         let drift: Vec<_> = self.drift.iter().map(ToString::to_string).collect();
         tracing::info!(

@@ -1,11 +1,11 @@
 //! Inbox: where the receiver leaves an envelope that the queue does not take. The queue has S3's notification of the object
-//! instead, a claim. The port, and its adapter for S3.
+//! instead. The port, and its adapter for S3.
 
 use std::{borrow::Cow, future::Future};
 
 use aws_sdk_s3::{Client, operation::get_object::GetObjectError};
 use percent_encoding::percent_decode_str;
-use runtime::aws::trouble;
+use runtime::aws::call_error;
 use serde::Deserialize;
 use serde_json::Value;
 use shared::envelope::max_sealed_bytes;
@@ -18,12 +18,12 @@ const MAX_OBJECT_BYTES: usize = max_sealed_bytes(6 * 1024 * 1024);
 /// Fetches envelopes from the inbox.
 pub trait Inbox {
     /// Fetches the sealed envelope that a claim stands for.
-    fn fetch(&self, claim: &Claim) -> impl Future<Output = Result<String, NotFetched>> + Send;
+    fn fetch(&self, claim: &ObjectRef) -> impl Future<Output = Result<String, NotFetched>> + Send;
 }
 
 /// An object that S3 has sent a notification of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct ObjectRef {
     /// The bucket's name.
     pub bucket: String,
     /// The object's key.
@@ -43,16 +43,16 @@ pub enum NotFetched {
 
 /// What a message holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Letter {
+pub enum Payload {
     /// A sealed envelope, or something unknown.
     Envelope,
     /// A claim to one.
-    Claim(Claim),
+    ObjectRef(ObjectRef),
     /// What S3 sends once when notifications are set up. It is not a webhook.
     Test,
 }
 
-impl Letter {
+impl Payload {
     /// Distinguishes an envelope from a notification of S3.
     pub fn read(message: &str) -> Result<Self, NotFetched> {
         #[derive(Deserialize)]
@@ -70,7 +70,7 @@ impl Letter {
         match serde_json::from_str::<Notification>(message) {
             Ok(Notification { event: Some(event), .. }) if event == "s3:TestEvent" => Ok(Self::Test),
             Ok(Notification { records: Some(records), .. }) => match records.as_slice() {
-                [record] => Ok(Claim::of(record).map_or(Self::Envelope, Self::Claim)),
+                [record] => Ok(ObjectRef::of(record).map_or(Self::Envelope, Self::ObjectRef)),
                 // S3 sends one notification for each object.
                 _ => Err(NotFetched::Permanent("a notification of no object, or of several")),
             },
@@ -79,7 +79,7 @@ impl Letter {
     }
 }
 
-impl Claim {
+impl ObjectRef {
     /// The object of one record of a notification.
     fn of(record: &Value) -> Option<Self> {
         let text = |path: &str| record.pointer(path)?.as_str();
@@ -108,7 +108,7 @@ impl S3Inbox {
 }
 
 impl Inbox for S3Inbox {
-    async fn fetch(&self, claim: &Claim) -> Result<String, NotFetched> {
+    async fn fetch(&self, claim: &ObjectRef) -> Result<String, NotFetched> {
         if claim.bucket != self.bucket {
             return Err(NotFetched::Permanent("it is in another bucket"));
         }
@@ -123,7 +123,7 @@ impl S3Inbox {
         let answer = self.client.get_object().bucket(&self.bucket).key(key).send().await;
         let object = answer.map_err(|error| match error.as_service_error() {
             Some(GetObjectError::NoSuchKey(_)) => NotFetched::Permanent("the object is gone"),
-            _ => NotFetched::Passing(trouble(&error).to_string()),
+            _ => NotFetched::Passing(call_error(&error).to_string()),
         })?;
         let bytes = object.content_length().and_then(|bytes| usize::try_from(bytes).ok());
         if bytes.is_none_or(|bytes| bytes > MAX_OBJECT_BYTES) {
@@ -142,38 +142,40 @@ mod tests {
     fn a_notification_of_one_object_is_a_claim() {
         let message = r#"{"Records":[{"eventSource":"aws:s3","eventName":"ObjectCreated:Put",
             "s3":{"bucket":{"name":"inbox"},"object":{"key":"webhooks/2026-01-02/d-1","size":7}}}]}"#;
-        let claim = Claim { bucket: "inbox".to_owned(), key: "webhooks/2026-01-02/d-1".to_owned() };
-        assert_eq!(Letter::read(message), Ok(Letter::Claim(claim)));
+        let claim = ObjectRef { bucket: "inbox".to_owned(), key: "webhooks/2026-01-02/d-1".to_owned() };
+        assert_eq!(Payload::read(message), Ok(Payload::ObjectRef(claim)));
     }
 
     #[test]
     fn an_encoded_key_is_decoded() {
         let read = |key: &str| {
-            Letter::read(&format!(r#"{{"Records":[{{"s3":{{"bucket":{{"name":"b"}},"object":{{"key":"{key}"}}}}}}]}}"#))
+            Payload::read(&format!(
+                r#"{{"Records":[{{"s3":{{"bucket":{{"name":"b"}},"object":{{"key":"{key}"}}}}}}]}}"#
+            ))
         };
-        let claim = |key: &str| Ok(Letter::Claim(Claim { bucket: "b".to_owned(), key: key.to_owned() }));
+        let claim = |key: &str| Ok(Payload::ObjectRef(ObjectRef { bucket: "b".to_owned(), key: key.to_owned() }));
         assert_eq!(read("webhooks%2F2026-01-02%2Fd-1"), claim("webhooks/2026-01-02/d-1"));
         assert_eq!(read("red+flower%2B1.jpg"), claim("red flower+1.jpg"));
-        assert_eq!(read("%FF"), Ok(Letter::Envelope), "not one of our keys: parked as not an envelope");
+        assert_eq!(read("%FF"), Ok(Payload::Envelope), "not one of our keys: parked as not an envelope");
     }
 
     #[test]
     fn the_test_that_s3_sends_is_not_a_webhook() {
         let message = r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"inbox"}"#;
-        assert_eq!(Letter::read(message), Ok(Letter::Test));
+        assert_eq!(Payload::read(message), Ok(Payload::Test));
     }
 
     #[test]
     fn anything_else_is_left_to_the_envelope() {
         for message in ["", "{}", "[]", r#"{"v":1,"id":"d"}"#, r#"{"Records":[{}]}"#, r#"{"Event":"s3:Other"}"#] {
-            assert_eq!(Letter::read(message), Ok(Letter::Envelope), "{message}");
+            assert_eq!(Payload::read(message), Ok(Payload::Envelope), "{message}");
         }
     }
 
     #[test]
     fn a_list_is_not_a_notification_although_serde_reads_it_as_a_struct() {
         for message in [r#"["s3:TestEvent",null]"#, r#"{"Records":[[[["inbox"],["webhooks/d-1"]]]]}"#] {
-            assert_eq!(Letter::read(message), Ok(Letter::Envelope), "{message}");
+            assert_eq!(Payload::read(message), Ok(Payload::Envelope), "{message}");
         }
     }
 
@@ -181,7 +183,7 @@ mod tests {
     fn a_notification_of_several_objects_is_parked() {
         let one = r#"{"s3":{"bucket":{"name":"inbox"},"object":{"key":"k"}}}"#;
         for message in [r#"{"Records":[]}"#.to_owned(), format!(r#"{{"Records":[{one},{one}]}}"#)] {
-            assert!(matches!(Letter::read(&message), Err(NotFetched::Permanent(_))), "{message}");
+            assert!(matches!(Payload::read(&message), Err(NotFetched::Permanent(_))), "{message}");
         }
     }
 }

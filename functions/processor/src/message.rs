@@ -38,19 +38,19 @@ struct Attributes {
 /// A record has no message id, so no response could name it: the whole batch has to be delivered again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a record has no message id: is this function's trigger an SQS queue?")]
-pub struct Unidentified;
+pub struct MissingMessageId;
 
 impl Batch {
     /// The messages. Each is dropped in its raw form once it is read: a batch may hold megabytes.
-    pub fn messages(self) -> Result<Vec<Message>, Unidentified> {
+    pub fn messages(self) -> Result<Vec<Message>, MissingMessageId> {
         self.records.into_iter().map(|raw| Message::read(&raw)).collect()
     }
 }
 
 impl Message {
-    fn read(raw: &RawValue) -> Result<Self, Unidentified> {
-        let message: Self = serde_json::from_str(raw.get()).map_err(|_| Unidentified)?;
-        if message.id.is_empty() { Err(Unidentified) } else { Ok(message) }
+    fn read(raw: &RawValue) -> Result<Self, MissingMessageId> {
+        let message: Self = serde_json::from_str(raw.get()).map_err(|_| MissingMessageId)?;
+        if message.id.is_empty() { Err(MissingMessageId) } else { Ok(message) }
     }
 
     /// How often the message has been received, this time included.
@@ -94,7 +94,7 @@ impl Response {
 mod tests {
     use super::*;
 
-    fn batch(json: &str) -> Result<Vec<Message>, Unidentified> {
+    fn batch(json: &str) -> Result<Vec<Message>, MissingMessageId> {
         serde_json::from_str::<Batch>(json).unwrap().messages()
     }
 
@@ -112,7 +112,7 @@ mod tests {
         for strange in [r"{}", r#"{"messageId":""}"#, r#"{"messageId":null}"#, r#"{"messageId":7}"#, "7", "null", "[]"]
         {
             let json = format!(r#"{{"Records":[{{"messageId":"m-1","body":"x"}},{strange}]}}"#);
-            assert_eq!(batch(&json).err(), Some(Unidentified), "{strange}");
+            assert_eq!(batch(&json).err(), Some(MissingMessageId), "{strange}");
         }
     }
 

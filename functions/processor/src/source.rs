@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use aws_sdk_sqs::{Client, types::MessageAttributeValue};
-use runtime::aws::trouble;
+use runtime::aws::call_error;
 use shared::envelope::MAX_PARKING_BYTES;
 
 use crate::message::Message;
@@ -11,20 +11,20 @@ use crate::message::Message;
 /// The longest reason that is kept. With the other attributes it fits into what a message leaves free.
 const MAX_REASON_BYTES: usize = 512;
 
-const _: () = assert!(MAX_REASON_BYTES + 256 <= MAX_PARKING_BYTES, "whatever is in the queue can be parked");
+const _: () = assert!(MAX_REASON_BYTES + 256 <= MAX_PARKING_BYTES, "every queued message can be parked");
 
 /// The queue that messages come from, and the one for those that cannot be processed.
 pub trait Source {
     /// Asks for the message again after a while. When this fails, it is delivered after the queue's visibility timeout.
     fn postpone(&self, message: &Message, delay: Duration) -> impl Future<Output = Result<(), SourceError>> + Send;
 
-    /// Puts the message into the dead-letter queue with the reason. `Ok` means that it is safe there.
+    /// Puts the message into the dead-letter queue with the reason. `Ok` means that it is stored there.
     fn park(&self, message: &Message, reason: &str) -> impl Future<Output = Result<(), SourceError>> + Send;
 }
 
-/// The queue did not do what was asked, or is not known to have done it: leave the message where it is.
+/// The call failed, or its result is unknown: leave the message in the queue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the queue did not answer: {0}")]
+#[error("the call to the queue failed: {0}")]
 pub struct SourceError(pub String);
 
 /// An SQS queue with its dead-letter queue.
@@ -52,7 +52,7 @@ impl Source for SqsSource {
             .send()
             .await
             .map(drop)
-            .map_err(|error| SourceError(trouble(&error).to_string()))
+            .map_err(|error| SourceError(call_error(&error).to_string()))
     }
 
     async fn park(&self, message: &Message, reason: &str) -> Result<(), SourceError> {
@@ -60,22 +60,22 @@ impl Source for SqsSource {
             .send_message()
             .queue_url(&self.dlq_url)
             .message_body(&message.body)
-            .message_attributes("reason", text(shortened(reason)))
-            .message_attributes("message_id", text(&message.id))
-            .message_attributes("receive_count", text(&message.receive_count().to_string()))
+            .message_attributes("reason", string_attribute(shortened(reason)))
+            .message_attributes("message_id", string_attribute(&message.id))
+            .message_attributes("receive_count", string_attribute(&message.receive_count().to_string()))
             .send()
             .await
             .map(drop)
-            .map_err(|error| SourceError(trouble(&error).to_string()))
+            .map_err(|error| SourceError(call_error(&error).to_string()))
     }
 }
 
-fn text(value: &str) -> MessageAttributeValue {
+fn string_attribute(value: &str) -> MessageAttributeValue {
     #[expect(clippy::expect_used, reason = "the only required field is set")]
     MessageAttributeValue::builder().data_type("String").string_value(value).build().expect("it has its type")
 }
 
-/// As much of a reason as may be kept.
+/// The reason, cut to the limit.
 fn shortened(reason: &str) -> &str {
     reason.get(..reason.floor_char_boundary(MAX_REASON_BYTES)).unwrap_or(reason)
 }

@@ -11,7 +11,7 @@ use crate::verify::Tokens;
 /// The receiver's settings.
 #[derive(Debug)]
 pub struct Config {
-    /// Who may send.
+    /// The accepted tokens.
     pub tokens: Tokens,
     /// The webhook queue.
     pub queue_url: String,

@@ -1,9 +1,9 @@
-//! Door: an event of API Gateway's HTTP API as a request, and the receiver's response as its answer.
+//! Translates API Gateway's events and responses.
 //!
-//! Anybody can reach this, so it reads the few fields that it needs itself, and tolerantly: `lambda_http` builds a URL of
-//! headers that a stranger chooses, and panics on some. What is odd in here is an answer further on, never an error.
+//! Anyone can send these, so the few fields needed are read tolerantly. `lambda_http` builds a URL from untrusted headers, and
+//! panics on some. A malformed field leads to an error response later, never to an error here.
 //!
-//! **Invariant:** total over JSON objects. Nothing that a request holds can end the process or the invocation.
+//! **Invariant:** total over JSON objects. Nothing in a request can end the process or the invocation.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +16,11 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// What a decoded path holds that a URI must not.
+/// Characters of a decoded path that a URI must not hold.
 const NOT_IN_A_PATH: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'`').add(b'{').add(b'}');
 
-/// An event in payload format 2.0, each field as it came.
+/// An event in payload format 2.0, each field as received.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
@@ -44,7 +44,7 @@ struct Http {
 }
 
 impl Event {
-    /// The request. A method or a path that cannot be one is a `GET` of `/`, for which there is no route.
+    /// The request. An invalid method or path becomes `GET /`, which has no route.
     pub fn into_request(self) -> Request<Vec<u8>> {
         let method = read::<Context>(self.request_context.as_deref()).and_then(|context| context.http?.method);
         let method = method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
@@ -59,12 +59,12 @@ impl Event {
     }
 }
 
-/// A field, unless it holds something else.
+/// A field, or `None` if it has another type.
 fn read<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
     serde_json::from_str(raw?.get()).ok()
 }
 
-/// The headers that can be ones. API Gateway joins those that were sent twice by commas.
+/// The valid headers. API Gateway joins repeated ones with commas.
 fn headers(raw: Option<&RawValue>) -> HeaderMap {
     let all: BTreeMap<String, Box<RawValue>> = read(raw).unwrap_or_default();
     let header = |(name, value): (String, Box<RawValue>)| {
@@ -73,13 +73,13 @@ fn headers(raw: Option<&RawValue>) -> HeaderMap {
     };
     let mut headers = HeaderMap::new();
     for (name, value) in all.into_iter().filter_map(header) {
-        // Two names that differ in case are one header, sent twice.
+        // Names that differ in case are one header, sent twice.
         headers.append(name, value);
     }
     headers
 }
 
-/// The body's bytes. What says that it is base64 and is not is kept as it is.
+/// The body's bytes. A body wrongly marked as base64 is kept as it is.
 fn body(raw: Option<&RawValue>, is_base64: Option<&RawValue>) -> Vec<u8> {
     let text: String = read(raw).unwrap_or_default();
     let decoded = read::<bool>(is_base64).filter(|is_base64| *is_base64).and_then(|_| BASE64.decode(&text).ok());
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_that_it_is_base64_and_is_not_is_kept_as_it_is() {
+    fn a_body_wrongly_marked_as_base64_is_kept_as_it_is() {
         assert_eq!(request(r#"{"body":"*","isBase64Encoded":true}"#).body(), b"*");
     }
 }

@@ -24,10 +24,10 @@ use crate::{
     verify::{Arrival, Tokens},
 };
 
-/// What the receiver needs to answer.
+/// The receiver's dependencies.
 #[derive(Debug)]
 pub struct Receiver<Q, I> {
-    /// Who may send.
+    /// The accepted tokens.
     pub tokens: Tokens,
     /// Where webhooks go.
     pub queue: Q,
@@ -60,7 +60,7 @@ impl<Q: Queue, I: Inbox> Receiver<Q, I> {
                 tracing::info!(delivery = delivery.id, webhook_id, topic, token, bytes, outcome, "received");
                 acknowledge(&delivery.id)
             }
-            Ok(Stored::InInbox(reason)) => {
+            Ok(Stored::InInbox { queue_error: reason }) => {
                 let outcome = Received::StoredInInbox.as_str();
                 tracing::warn!(delivery = delivery.id, webhook_id, topic, token, bytes, outcome, %reason, "received");
                 acknowledge(&delivery.id)
@@ -73,24 +73,23 @@ impl<Q: Queue, I: Inbox> Receiver<Q, I> {
         }
     }
 
-    /// Makes an envelope safe: in the queue, or else in the inbox.
+    /// Stores an envelope: in the queue, or else in the inbox.
     async fn store(&self, envelope: &Envelope) -> Result<Stored, NowhereStored> {
         let Err(queue) = self.queue.enqueue(envelope).await else { return Ok(Stored::InQueue) };
         match self.inbox.keep(envelope).await {
-            Ok(()) => Ok(Stored::InInbox(queue)),
+            Ok(()) => Ok(Stored::InInbox { queue_error: queue }),
             Err(inbox) => Err(NowhereStored { queue, inbox }),
         }
     }
 }
 
-/// Where an envelope is safe.
+/// Where an envelope is stored.
 enum Stored {
     InQueue,
-    /// With the queue's error.
-    InInbox(NotStored),
+    InInbox { queue_error: NotStored },
 }
 
-/// An envelope that is not known to be safe anywhere.
+/// The envelope may not be stored anywhere.
 #[derive(Debug, thiserror::Error)]
 #[error("queue: {queue}; inbox: {inbox}")]
 struct NowhereStored {
@@ -100,7 +99,7 @@ struct NowhereStored {
 
 /// The topic in the path, or the status for a request that has no route.
 ///
-/// A topic that is not one is dropped, never refused: it is a hint, and the person who typed the URL will not see a 404.
+/// An invalid topic is ignored, never refused: it is a hint, and the person who typed the URL would not see a 404.
 fn route(request: &Request<Vec<u8>>) -> Result<Option<Topic>, StatusCode> {
     let path = request.uri().path().trim_end_matches('/');
     let topic = match path.strip_prefix("/webhook").ok_or(StatusCode::NOT_FOUND)? {
@@ -119,7 +118,7 @@ fn refuse(status: StatusCode, reason: &str, arrival: &Arrival) -> Response<Strin
     answer(status, String::new())
 }
 
-/// The answer, which Xendit's dashboard shows to everybody with access to it: our id for the delivery, to search logs by.
+/// The response body is our delivery id. Xendit's dashboard shows it to its users, so it holds nothing else.
 fn acknowledge(delivery: &str) -> Response<String> {
     let id: String = delivery.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
     let mut response = answer(StatusCode::OK, format!(r#"{{"id":"{id}"}}"#));

@@ -31,22 +31,22 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, Or
 use aws_smithy_types::{body::SdkBody, error::ErrorMetadata};
 use lambda_http::http::{Request, header};
 use runtime::{
-    aws::{CallLimits, trouble},
+    aws::{CallLimits, call_error},
     settings::BadSetting,
 };
 use shared::envelope::{Delivery, Envelope};
 
 use crate::queue::NotStored;
 
-/// For one `PutObject`, all attempts together. What is left of the 6 s is the function's own.
+/// For one `PutObject` with all attempts. The rest of the 6 s is the function's.
 pub const KEEP_BUDGET: Duration = Duration::from_millis(2_500);
 
-/// What every object is.
+/// The content type of every object.
 const CONTENT_TYPE: &str = "application/json";
 
 /// A durable store for envelopes of any size.
 pub trait Inbox {
-    /// Stores an envelope. `Ok` means that it is safe; an error means that it may or may not be.
+    /// Stores an envelope. `Ok` means that it is stored; an error means that it may or may not be.
     fn keep(&self, envelope: &Envelope) -> impl Future<Output = Result<(), NotStored>> + Send;
 }
 
@@ -102,7 +102,7 @@ impl S3Inbox {
         let identity = self.credentials.provide_credentials().await.ok()?.into();
         let mut settings = SigningSettings::default();
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        // S3 differs from the rest of AWS in these.
+        // S3 signs differently from other services.
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         let parameters = v4::SigningParams::builder()
@@ -117,7 +117,7 @@ impl S3Inbox {
         let headers = iter::once((header::CONTENT_TYPE.as_str(), CONTENT_TYPE));
         let signable = SignableRequest::new("PUT", &url, headers, SignableBody::Bytes(body.as_bytes())).ok()?;
         let (signature, _) = sign(signable, &parameters).ok()?.into_parts();
-        // The endpoint brings the rest of the URL.
+        // The endpoint adds the rest of the URL.
         let request = Request::put(format!("/{key}")).header(header::CONTENT_TYPE, CONTENT_TYPE);
         let mut request = request.body(SdkBody::from(body)).ok()?;
         signature.apply_to_request_http1x(&mut request);
@@ -130,11 +130,11 @@ impl Inbox for S3Inbox {
         let request = self.request(&key(&envelope.delivery), envelope.seal()).await;
         let request = request.ok_or(NotStored::Unreachable("the request could not be made"))?;
         let answer = tokio::time::timeout(KEEP_BUDGET, self.put.invoke(request)).await;
-        answer.map_err(|_| NotStored::Unreachable("timeout"))?.map_err(|error| trouble(&error).into())
+        answer.map_err(|_| NotStored::Unreachable("timeout"))?.map_err(|error| call_error(&error).into())
     }
 }
 
-/// What S3 answers: that it holds the object, or the code of an error.
+/// Success, or S3's error code.
 fn confirmation(response: &HttpResponse) -> Result<(), OrchestratorError<ErrorMetadata>> {
     if response.status().is_success() {
         return Ok(());

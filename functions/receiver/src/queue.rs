@@ -1,12 +1,12 @@
-//! Queue: where a webhook is safe. The port, and its adapter for SQS.
+//! Queue: durable storage for webhooks. The port, and its adapter for SQS.
 //!
 //! **Invariant:** `enqueue` returns `Ok` only after SQS has confirmed, by its MD5, that it holds what was sent.
 
-use std::{fmt::Write as _, future::Future, time::Duration};
+use std::{future::Future, time::Duration};
 
 use aws_sdk_sqs::{Client, types::QueueAttributeName};
 use md5::{Digest, Md5};
-use runtime::aws::{Trouble, trouble};
+use runtime::aws::{CallError, call_error};
 use shared::envelope::{Envelope, MAX_QUEUED_BYTES};
 
 /// For one `SendMessage`, all attempts together.
@@ -15,16 +15,16 @@ use shared::envelope::{Envelope, MAX_QUEUED_BYTES};
 /// prompt 503 is retried for 24 hours, a request that runs into Xendit's 30 s may never be.
 pub const SEND_BUDGET: Duration = Duration::from_millis(3_200);
 
-/// The connection that is opened before the first request is a saving, not a condition.
+/// Best effort: opening the connection early only saves time.
 const WARM_UP_BUDGET: Duration = Duration::from_secs(1);
 
 /// A durable queue.
 pub trait Queue {
-    /// Stores an envelope. `Ok` means that it is safe; an error means that it may or may not be.
+    /// Stores an envelope. `Ok` means that it is stored; an error means that it may or may not be.
     fn enqueue(&self, envelope: &Envelope) -> impl Future<Output = Result<(), NotStored>> + Send;
 }
 
-/// The envelope is not known to be stored here. Try another store; without one, answer 5xx, so that Xendit retries.
+/// The envelope may not be stored here. Try another store; without one, answer 5xx, so that Xendit retries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotStored {
     /// One message cannot hold it. Another store may.
@@ -40,7 +40,7 @@ pub enum NotStored {
     #[error("not reached: {0}")]
     Unreachable(&'static str),
     /// The store confirmed something else.
-    #[error("another message was confirmed than was sent")]
+    #[error("the store confirmed a different message")]
     Unconfirmed,
 }
 
@@ -59,7 +59,7 @@ impl SqsQueue {
 
     /// Opens the connection that the first request will use, while the function is still starting.
     ///
-    /// A failure is of no consequence here: the first request will meet it, and answer for it.
+    /// Failure is harmless: the first request opens the connection itself.
     pub async fn warm_up(&self) {
         let call = self
             .client
@@ -69,7 +69,7 @@ impl SqsQueue {
             .send();
         match tokio::time::timeout(WARM_UP_BUDGET, call).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(reason = %trouble(&error), "the queue did not answer at start"),
+            Ok(Err(error)) => tracing::warn!(reason = %call_error(&error), "the queue did not answer at start"),
             Err(_) => tracing::warn!(reason = "timeout", "the queue did not answer at start"),
         }
     }
@@ -86,7 +86,7 @@ impl Queue for SqsQueue {
         let answer = tokio::time::timeout(SEND_BUDGET, call)
             .await
             .map_err(|_| NotStored::Unreachable("timeout"))?
-            .map_err(|error| trouble(&error))?;
+            .map_err(|error| call_error(&error))?;
         match (answer.message_id(), answer.md5_of_message_body()) {
             (Some(_), Some(confirmed)) if confirmed == md5 => Ok(()),
             _ => Err(NotStored::Unconfirmed),
@@ -95,18 +95,14 @@ impl Queue for SqsQueue {
 }
 
 fn md5_hex(message: &str) -> String {
-    Md5::digest(message).iter().fold(String::with_capacity(32), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex::encode(Md5::digest(message))
 }
 
-impl From<Trouble> for NotStored {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Refused(code) => Self::Refused(code),
-            Trouble::Unanswered(why) => Self::Unreachable(why),
+impl From<CallError> for NotStored {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(code) => Self::Refused(code),
+            CallError::Unanswered(why) => Self::Unreachable(why),
         }
     }
 }

@@ -160,7 +160,7 @@ impl Tokens {
     }
 }
 
-/// What the moment of arrival adds: an id and a time.
+/// What is known on arrival: an id and a time.
 #[derive(Clone, Debug)]
 pub struct Arrival {
     /// Our id of this delivery.
@@ -192,7 +192,7 @@ impl Verified {
     }
 }
 
-/// A header's value, if it is short and visible ASCII as it should be. None of these decides anything.
+/// A header's value, if it is short and visible ASCII as it should be. These headers are informational only.
 fn value(headers: &HeaderMap, name: &str) -> Option<String> {
     let value = headers.get(name)?.to_str().ok()?;
     (1..=MAX_HEADER_BYTES).contains(&value.len()).then(|| value.to_owned())

@@ -43,20 +43,20 @@ impl CallLimits {
 
 /// The authorities that AWS's endpoints chain to, as Amazon Trust Services publishes them.
 ///
-/// Compiled in, because reading the hundred and more of the system's costs more than all the rest of a cold start, and
-/// because no other authority should be able to vouch for whoever receives a payment.
+/// Compiled in: reading the system's store dominates a cold start, and no other authority should be trusted for our AWS
+/// traffic.
 const AMAZON_TRUST_SERVICES: &[u8] = include_bytes!("amazon_trust_services.pem");
 
-/// Names a file of authorities to trust instead, as it does for the AWS CLI: for an endpoint that is not AWS's own.
+/// A file of other authorities, as for the AWS CLI: for endpoints that are not AWS's.
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
 /// The wait before the second attempt; it doubles, with jitter, for each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
-/// Why a call has no result. An SDK error printed whole may quote the request, so only this much of it is kept.
+/// Why a call failed. A printed SDK error may quote the request, so only this is kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
-    /// The service said no, with this code.
+pub enum CallError {
+    /// The service refused the call, with this code.
     #[error("{0}")]
     Refused(String),
     /// There was no answer. The call may have been carried out.
@@ -64,21 +64,23 @@ pub enum Trouble {
     Unanswered(&'static str),
 }
 
-/// What a failed call means.
-pub fn trouble<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Trouble {
+/// Why a call failed.
+pub fn call_error<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> CallError {
     match error {
-        SdkError::ServiceError(refusal) => Trouble::Refused(refusal.err().code().unwrap_or("no error code").to_owned()),
-        SdkError::TimeoutError(_) => Trouble::Unanswered("timeout"),
-        SdkError::DispatchFailure(_) => Trouble::Unanswered("no connection"),
-        SdkError::ResponseError(_) => Trouble::Unanswered("the answer was cut off"),
-        _ => Trouble::Unanswered("the request could not be made"),
+        SdkError::ServiceError(refusal) => {
+            CallError::Refused(refusal.err().code().unwrap_or("no error code").to_owned())
+        }
+        SdkError::TimeoutError(_) => CallError::Unanswered("timeout"),
+        SdkError::DispatchFailure(_) => CallError::Unanswered("no connection"),
+        SdkError::ResponseError(_) => CallError::Unanswered("the answer was cut off"),
+        _ => CallError::Unanswered("the request could not be made"),
     }
 }
 
 /// Configures the SDK from the variables that Lambda sets.
 ///
-/// Only the environment is asked for region and credentials: in a function nothing else can answer, and looking
-/// elsewhere costs time on the first request. `AWS_ENDPOINT_URL` is honoured, by which the same binaries run on a laptop.
+/// Region and credentials come from the environment only: in a function there is no other source, and looking elsewhere costs
+/// time on the first request. `AWS_ENDPOINT_URL` is honoured, so that the same binaries run on a laptop.
 pub async fn connect(limits: CallLimits) -> Result<SdkConfig, BadSetting> {
     let https = https::client(authorities(value(CA_BUNDLE).as_deref())?);
     // Not `aws_config::defaults`, which links and asks profile files, SSO, STS and instance metadata as well.
@@ -93,7 +95,7 @@ pub async fn connect(limits: CallLimits) -> Result<SdkConfig, BadSetting> {
     Ok(config.build())
 }
 
-/// A variable that need not be set. Set to nothing, it is not.
+/// An optional variable; empty counts as unset.
 fn value(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -1,8 +1,8 @@
 //! HTTPS: how the SDK reaches AWS. One pool of connections for all clients of a process, over rustls on ring.
 //!
-//! The SDK's own crate for this, `aws-smithy-http-client`, is the same hyper and the same rustls with HTTP/2, proxies and
-//! the system's authorities linked in besides. AWS's JSON services and S3 speak HTTP/1.1, and the rest made the receiver
-//! 4.95 MB instead of 4.16, and the processor 7.92 instead of 7.13 (`binary MB` of `make bench-gate`).
+//! The SDK's own crate for this, `aws-smithy-http-client`, is the same hyper and the same rustls plus HTTP/2, proxies and system
+//! roots. AWS's JSON services and S3 speak HTTP/1.1, and the rest made the receiver 4.95 MB instead of 4.16 (`binary MB` of
+//! `make bench-gate`).
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 /// A client for the SDK that trusts these authorities. Plain HTTP is spoken to an endpoint whose URL says so.
 ///
-/// Time limits are the SDK's, over a whole try: connecting is part of it.
+/// Time limits are the SDK's, over a whole attempt: connecting is part of it.
 pub(crate) fn client(authorities: RootCertStore) -> SharedHttpClient {
     #[expect(clippy::expect_used, reason = "an error means a provider without any cipher suite for a version")]
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -35,7 +35,7 @@ pub(crate) fn client(authorities: RootCertStore) -> SharedHttpClient {
         .with_no_client_auth();
     let mut tcp = TcpConnector::new();
     tcp.enforce_http(false);
-    // A request goes out in several writes, none of which should wait for the last one's receipt.
+    // A request is several writes, and none should wait for the previous one's acknowledgement.
     tcp.set_nodelay(true);
     let tls = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
     let connector = SharedHttpConnector::new(Https(Client::builder(TokioExecutor::new()).build(tls)));
@@ -52,7 +52,7 @@ impl HttpConnector for Https {
             Ok(request) => request,
             Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
         };
-        // By which the SDK keeps a connection that has misbehaved from being used again.
+        // Lets the SDK discard a broken connection.
         let captured = capture_connection(&mut request);
         if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
             capture.set_connection_retriever(move || {
@@ -68,8 +68,7 @@ impl HttpConnector for Https {
         }
         let answer = self.0.request(request);
         HttpConnectorFuture::new(async move {
-            // Whatever goes wrong on the way is worth another try: there is no call here that must not be carried out
-            // twice.
+            // Every transport error may be retried: all our calls are idempotent.
             let answer = answer.await.map_err(|error| ConnectorError::io(error.into()))?;
             HttpResponse::try_from(answer.map(SdkBody::from_body_1_x))
                 .map_err(|error| ConnectorError::other(error.into(), None))

@@ -1,7 +1,7 @@
-//! What both functions' processes need before their first event, and nothing of what they do with one:
-//! configuration that names what is wrong, JSON logs, a connection to AWS that starts fast.
+//! What both functions need before their first event: settings, JSON logs, a connection to AWS that starts fast; and what the
+//! adapters share, the classification of failed calls.
 //!
-//! **Invariant:** nothing in here knows webhooks. Only the two `main.rs` and `config.rs` use it.
+//! **Invariant:** nothing in here knows webhooks.
 
 pub mod aws;
 mod https;

@@ -17,7 +17,7 @@ const OURS: [&str; 5] = ["runtime", "receiver", "processor", "ledger", "shared"]
 
 /// Starts logging at `LOG_LEVEL`, and makes panics one line each.
 ///
-/// A level that is not one is reported at `info` and is an error, so that a typing mistake does not silence a function.
+/// An invalid level is reported at `info` and is an error, so that a typing mistake does not silence a function.
 pub fn init() -> Result<(), BadSetting> {
     let level = required::<filter::LevelFilter>(LOG_LEVEL);
     let chosen = level.as_ref().copied().unwrap_or(filter::LevelFilter::INFO);
@@ -31,7 +31,7 @@ pub fn init() -> Result<(), BadSetting> {
     tracing_subscriber::registry().with(lines).init();
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "a bug in this program: it panicked");
+        tracing::error!(place, "panic: a bug in this program");
     }));
     level.map(|_| ())
 }

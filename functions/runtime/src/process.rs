@@ -1,4 +1,4 @@
-//! Process: the start and the end of a function's process, which is all that its `main.rs` has to say besides wiring.
+//! Process: the start and the end of a function's process.
 
 use std::{fmt::Display, process::ExitCode};
 

@@ -27,7 +27,7 @@ where
     parse(env::var(variable.name).ok(), variable)
 }
 
-/// Reads a setting that may be empty, by a function that says `None` to what it does not understand.
+/// Reads a setting that may be empty, with a reader that returns `None` for invalid text.
 pub fn optional<T>(variable: Variable, read: impl FnOnce(&str) -> Option<T>) -> Result<T, BadSetting> {
     let text = env::var(variable.name).unwrap_or_default();
     read(&text).ok_or_else(|| BadSetting::new(variable, "is wrong".to_owned()))

@@ -23,7 +23,7 @@ fn announced(observations: &[Observation]) -> Vec<Vec<String>> {
                 Change::Duplicate | Change::Stale => None,
             },
         };
-        let written = |it: &Announcement| format!("{}{}", it.topic.detail_type(), if it.update { "+" } else { "" });
+        let written = |it: &Announcement| format!("{}{}", it.about.detail_type(), if it.update { "+" } else { "" });
         all.push(transition.iter().flat_map(|it| it.announcements.iter().map(written)).collect());
         known = transition.map(|it| it.after).or(known);
     }

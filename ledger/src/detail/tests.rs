@@ -73,7 +73,7 @@ fn the_detail_is_what_consumers_are_promised() {
         "environment": "test",
         "source": "webhook",
         "account": "acc-1",
-        "subject": { "kind": "invoice", "within": null, "id": "inv-1" },
+        "subject": { "kind": "invoice", "scope": null, "id": "inv-1" },
         "reference": "order-1",
         "phase": "paid",
         "previous_phase": "expired",

@@ -8,7 +8,7 @@ use PaymentPhase::{Expired, Failed, Succeeded};
 const CHARGES: Resource = Resource {
     // The body has no id, and `LinkAja`'s no account. References had to be unique per wallet.
     id: &["external_id"],
-    within: Some("ewallet_type"),
+    scope: Some("ewallet_type"),
     // DANA's word and LinkAja's.
     status: &["payment_status", "status"],
     statuses: &[("PAID", Payment(Succeeded)), ("SUCCESS_COMPLETED", Payment(Succeeded)), ("EXPIRED", Payment(Expired))],

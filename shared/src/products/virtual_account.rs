@@ -10,7 +10,7 @@ const PAYMENT: Resource = Resource {
     // Not `id`, which is the payment record's: the same payment can be looked up by `payment_id` only.
     id: &["payment_id"],
     // In older payments that is a time in milliseconds, which two accounts can share.
-    within: Some("callback_virtual_account_id"),
+    scope: Some("callback_virtual_account_id"),
     times: &["transaction_timestamp", "updated", "created"],
     amounts: &[(Role::Only, "amount")],
     ..COMMON

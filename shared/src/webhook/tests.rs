@@ -120,7 +120,7 @@ fn a_payment_into_a_virtual_account_is_identified_within_the_account() {
         format!(r#"{{"callback_virtual_account_id":{account},"payment_id":"1","amount":1,"bank_code":"BCA"}}"#)
     };
     let seen = observe(&body(r#""va-1""#));
-    assert_eq!((seen.id.as_str(), seen.within.as_deref()), ("1", Some("va-1")));
+    assert_eq!((seen.id.as_str(), seen.scope.as_deref()), ("1", Some("va-1")));
     assert_eq!(reason(&observe(&body("{}"))), "missing or malformed callback_virtual_account_id");
 }
 
@@ -129,7 +129,7 @@ fn the_wallets_of_2019_are_identified_by_wallet_and_reference() {
     let body = r#"{"callback_authentication_token":"x","ewallet_type":"DANA","external_id":"o","payment_status":"PAID",
         "amount":1001}"#;
     let seen = observe(body);
-    assert_eq!((seen.id.as_str(), seen.within.as_deref()), ("o", Some("DANA")));
+    assert_eq!((seen.id.as_str(), seen.scope.as_deref()), ("o", Some("DANA")));
 }
 
 #[test]

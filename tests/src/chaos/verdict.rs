@@ -79,8 +79,8 @@ impl Published {
 impl DeadLetter {
     /// Reads a message: an envelope, or S3's notification of one.
     pub(super) fn read(message: &str) -> Self {
-        let delivery = match inbox::Letter::read(message) {
-            Ok(inbox::Letter::Claim(claim)) => claim.key.rsplit('/').next().unwrap().to_owned(),
+        let delivery = match inbox::Payload::read(message) {
+            Ok(inbox::Payload::ObjectRef(claim)) => claim.key.rsplit('/').next().unwrap().to_owned(),
             _ => Envelope::open(message).map_or_else(|_| message.to_owned(), |envelope| envelope.delivery.id),
         };
         Self { delivery }

@@ -15,7 +15,7 @@ use ledger::{change::Change, update::Update};
 use processor::{
     batch::Processor,
     config::TokenAccounts,
-    inbox::{Inbox as _, Letter},
+    inbox::{Inbox as _, Payload},
     message::{Batch, Message},
     source::{Source, SourceError},
 };
@@ -115,10 +115,10 @@ fn is(one: &Message, other: &Message) -> bool {
 
 /// Asserts that the ledger holds a message's webhook: to apply it again changes nothing.
 async fn assert_recorded(processor: &InMemory, record: &Message) {
-    let sealed = match Letter::read(&record.body).unwrap() {
-        Letter::Test => return,
-        Letter::Envelope => record.body.clone(),
-        Letter::Claim(claim) => processor.inbox.fetch(&claim).await.unwrap(),
+    let sealed = match Payload::read(&record.body).unwrap() {
+        Payload::Test => return,
+        Payload::Envelope => record.body.clone(),
+        Payload::ObjectRef(claim) => processor.inbox.fetch(&claim).await.unwrap(),
     };
     let Envelope { delivery, body } = Envelope::open(&sealed).expect("a message that is not an envelope is parked");
     let webhook = Webhook::parse(&body, delivery.topic.as_ref()).expect("a body that is not a JSON object is parked");

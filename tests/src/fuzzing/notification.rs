@@ -1,34 +1,34 @@
 //! Notification: a message is read as a notification of S3 only if it is one. A sealed envelope never is.
 
-use processor::inbox::{Claim, Letter};
+use processor::inbox::{ObjectRef, Payload};
 use serde_json::{Value, json};
 
 use super::envelope;
 
 pub(super) fn check(bytes: &[u8]) {
-    assert_eq!(Letter::read(&envelope::of(bytes).seal()), Ok(Letter::Envelope));
+    assert_eq!(Payload::read(&envelope::of(bytes).seal()), Ok(Payload::Envelope));
 
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let letter = Letter::read(text);
+    let letter = Payload::read(text);
     // A `Value` cannot hold huge numbers or deep nesting, which a notification may contain all the same.
     let Ok(value) = serde_json::from_str::<Value>(text) else { return };
     match letter {
-        Ok(Letter::Test) => assert_eq!(value.get("Event"), Some(&json!("s3:TestEvent"))),
-        Ok(Letter::Claim(claim)) => assert_eq!(claims(&value), Some(vec![Some(claim)])),
+        Ok(Payload::Test) => assert_eq!(value.get("Event"), Some(&json!("s3:TestEvent"))),
+        Ok(Payload::ObjectRef(claim)) => assert_eq!(claims(&value), Some(vec![Some(claim)])),
         Err(_) => assert_ne!(claims(&value).map(|claims| claims.len()), Some(1)),
-        Ok(Letter::Envelope) => {}
+        Ok(Payload::Envelope) => {}
     }
 }
 
 /// The claims in a notification, one for each object. `None`: it is not a notification.
-fn claims(notification: &Value) -> Option<Vec<Option<Claim>>> {
+fn claims(notification: &Value) -> Option<Vec<Option<ObjectRef>>> {
     let claim = |record: &Value| {
         let s3 = record.get("s3")?;
         let text = |of: &str, key: &str| Some(s3.get(of)?.get(key)?.as_str()?.to_owned());
         // S3 encodes a key like a value in a form, except that an `&` does not end it.
         let form = format!("key={}", text("object", "key")?.replace('&', "%26"));
         let (_, key) = form_urlencoded::parse(form.as_bytes()).next()?;
-        Some(Claim { bucket: text("bucket", "name")?, key: key.into_owned() })
+        Some(ObjectRef { bucket: text("bucket", "name")?, key: key.into_owned() })
     };
     Some(notification.get("Records")?.as_array()?.iter().map(claim).collect())
 }

@@ -12,14 +12,14 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use ledger::{
-    bus::{Bus, Refusal},
+    bus::{Bus, PublishError},
     item::Item,
     key::Key,
     store::{Ledger, StoreError, Write},
 };
 use processor::{
     failure::CALL_LIMITS,
-    inbox::{Claim, NotFetched},
+    inbox::{NotFetched, ObjectRef},
     message::Message,
     source::{Source, SourceError},
 };
@@ -291,7 +291,7 @@ async fn notify(world: World, key: String, delivery: String) {
 }
 
 impl processor::inbox::Inbox for Ports {
-    async fn fetch(&self, claim: &Claim) -> Result<String, NotFetched> {
+    async fn fetch(&self, claim: &ObjectRef) -> Result<String, NotFetched> {
         let key = claim.key.clone();
         let object = self
             .call(Service::Bucket, &format!("GetObject {key}"), move |state| state.bucket.get(&key).cloned())
@@ -359,7 +359,7 @@ impl Ledger for Ports {
 }
 
 impl Bus for Ports {
-    async fn publish(&self, events: &[&DomainEvent]) -> Vec<Result<(), Refusal>> {
+    async fn publish(&self, events: &[&DomainEvent]) -> Vec<Result<(), PublishError>> {
         let sent: Vec<DomainEvent> = events.iter().map(|event| (*event).clone()).collect();
         let name = format!("PutEvents {}", sent.iter().map(|event| &*event.detail_type).collect::<Vec<_>>().join(", "));
         let answer = self
@@ -367,9 +367,9 @@ impl Bus for Ports {
                 let result = |event: &DomainEvent| {
                     if event.detail.contains(REFUSED_BY_THE_BUS) {
                         state.note(&"eventbridge", || format!("refuses {} {}", event.detail_type, event.id));
-                        Err(Refusal::Permanent("MalformedDetail".to_owned()))
+                        Err(PublishError::Permanent("MalformedDetail".to_owned()))
                     } else if state.draws(Fault::EntryRejected, &"eventbridge") {
-                        Err(Refusal::Passing("InternalFailure".to_owned()))
+                        Err(PublishError::Passing("InternalFailure".to_owned()))
                     } else {
                         state.note(&"eventbridge", || format!("has {} {}", event.detail_type, event.id));
                         state.judge.published(event);
@@ -379,7 +379,8 @@ impl Bus for Ports {
                 sent.iter().map(result).collect::<Vec<_>>()
             })
             .await;
-        answer.unwrap_or_else(|NoReply| events.iter().map(|_| Err(Refusal::Passing("timeout".to_owned()))).collect())
+        answer
+            .unwrap_or_else(|NoReply| events.iter().map(|_| Err(PublishError::Passing("timeout".to_owned()))).collect())
     }
 }
 
