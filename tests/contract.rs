@@ -69,7 +69,7 @@ async fn every_bundled_webhook_is_acknowledged_and_reaches_the_ledger() {
         // The oldest bodies contain the callback token, which must not reach the bus.
         let has_token = body.contains("callback_authentication_token");
         let published = if has_token { Value::Null } else { serde_json::from_str(&body).unwrap() };
-        assert_eq!((&event.detail["body"], &event.detail["body_omitted"]), (&published, &has_token.into()), "{name}");
+        assert_eq!((&event.detail["body"], event.detail["body_omitted"] == true), (&published, has_token), "{name}");
     }
 }
 

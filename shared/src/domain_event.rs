@@ -44,7 +44,7 @@ pub struct DomainEvent {
     pub detail: String,
 }
 
-/// What happened to one subject, as the `detail` of an event on the bus.
+/// What happened to one subject, as the `detail` of an event on the bus. A field without a value is left out.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a question that a consumer asks")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -61,14 +61,17 @@ pub struct Detail {
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub source: Source,
     /// The Xendit account that the subject belongs to, where Xendit says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     /// What the event is about.
     pub subject: Subject,
     /// Your own reference, such as an order's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
     /// The phase that the subject has reached.
     pub phase: String,
-    /// The phase before. Null when nothing was known before.
+    /// The phase before. Absent if nothing was known before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_phase: Option<String>,
     /// An event of this type was published before. This one adds what was not known then: an amount, a capture, your
     /// reference, or that the money was late. It announces no additional money: `paid` is always the total.
@@ -76,31 +79,42 @@ pub struct Detail {
     /// Xendit's name of the event; where the body has none, the name in docs/webhooks.md.
     pub event: String,
     /// Xendit's own word for the phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// Why it failed, in Xendit's word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_code: Option<String>,
     /// The bank, wallet, outlet or network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
     /// Why the webhook was not recognised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown_reason: Option<String>,
-    /// What was paid, collected, refunded or sent, in all; for a batch or a dispute, what it came to. Null before money has
-    /// moved, and while it is in doubt.
+    /// What was paid, collected, refunded or sent, in all; for a batch or a dispute, what it came to. Absent before
+    /// money has moved, and while it is in doubt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paid: Option<Money>,
     /// What was requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested: Option<Money>,
     /// The parts in which a payment was collected, when it was. `paid` is their sum.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub captures: Vec<Capture>,
     /// There are more captures than fit into an event.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub captures_omitted: bool,
     /// Amounts that contradict each other: the first that was stated, then the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicting_amounts: Vec<Money>,
     /// References that contradict each other: the first that was stated, then the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicting_references: Vec<String>,
     /// The money came after the subject had expired, failed or been canceled: the goods may be gone.
     pub paid_late: bool,
     /// What was paid is not what was requested.
     pub amount_mismatch: bool,
     /// When it happened, according to Xendit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<Timestamp>,
     /// When the webhook was received.
     pub received_at: Timestamp,
@@ -112,9 +126,11 @@ pub struct Detail {
     pub version: u64,
     /// The webhook's body.
     #[cfg_attr(feature = "schema", schemars(with = "Option<serde_json::Map<String, serde_json::Value>>"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Box<RawValue>>,
     /// The body was left out: it is too large or too deep, holds a number that EventBridge does not accept, holds the callback
     /// token, or EventBridge refused it. Xendit's dashboard shows it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub body_omitted: bool,
 }
 
@@ -125,6 +141,7 @@ pub struct Subject {
     /// What kind of subject it is, such as `payment`.
     pub kind: String,
     /// The scope of the id, if it is not globally unique: for a payment to a virtual account, that account's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
     /// Its id at Xendit.
     pub id: String,

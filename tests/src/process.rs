@@ -10,6 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The message of the log line that a panic leaves.
+pub const PANIC_MESSAGE: &str = "panic: a bug in this program";
+
 /// The environment variables that every function has.
 pub fn lambda<'a>(runtime: &'a str, aws: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![

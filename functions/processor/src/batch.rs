@@ -213,7 +213,6 @@ impl LogFields {
         tracing::info!(
             message_id = message.id,
             delivery = self.delivery_id(),
-            webhook_id = self.delivery.as_ref().and_then(|it| it.webhook_id.as_deref()).map(loggable),
             event = self.event.as_deref().map(loggable),
             stage = self.stage.map(Stage::as_str),
             id = self.id.as_deref().map(loggable),

@@ -26,7 +26,7 @@ use super::figures::Tally;
 use crate::{
     cloud::Cloud,
     fixture::LOCAL_TOKENS,
-    process::binary,
+    process::{PANIC_MESSAGE, binary},
     runtime_api::{Invocation, RuntimeApi},
 };
 
@@ -154,7 +154,7 @@ impl Lambda {
     /// The first panic in the log, if any.
     pub(super) fn panics(&self) -> Vec<String> {
         let log = fs::read_to_string(&self.0.log).unwrap_or_default();
-        let bug = log.lines().find(|line| line.contains("a bug in this program"));
+        let bug = log.lines().find(|line| line.contains(PANIC_MESSAGE));
         bug.map(|line| format!("a {} panicked: {line}", self.0.profile.name)).into_iter().collect()
     }
 
