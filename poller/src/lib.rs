@@ -9,9 +9,6 @@ use std::collections::BTreeSet;
 use aws_sdk_sqs::types::Message;
 use serde_json::{Value, json};
 
-// The former name, until the tests use the new one.
-pub use self::messages_to_retry as come_again;
-
 /// The event that Lambda passes to a function for a batch of messages.
 pub fn event(messages: &[Message]) -> String {
     json!({ "Records": messages.iter().map(record).collect::<Vec<_>>() }).to_string()
