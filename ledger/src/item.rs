@@ -14,8 +14,7 @@ use shared::{
 };
 
 use crate::{
-    announce::{About, Announcement},
-    change::{Change, Transition},
+    announce::{About, Announcement, announce},
     key::Key,
     state::State,
     update::Update,
@@ -163,22 +162,25 @@ impl Item {
         if !update.is_accepted_for(update.observation.account.as_ref()) || !update.is_accepted_for(account) {
             return Err(NotApplied::OtherAccount);
         }
-        let Some(known) = known else {
-            let transition = Transition::first(&update.observation);
-            return Self::after(None, update, transition).map(|item| Step::Write(Box::new(item)));
-        };
-        match Change::of(&known.state, &update.observation) {
-            Change::Duplicate => Ok(Step::Duplicate),
-            Change::Stale => Ok(Step::Stale),
-            Change::Known(transition) => {
-                Self::after(Some(known), update, *transition).map(|item| Step::Write(Box::new(item)))
+        let seen = State::from(&update.observation);
+        let after = match known {
+            None => seen,
+            Some(Self { state, .. }) => {
+                let is_older = seen.compare(state).is_lt();
+                let after = state.clone().merge(seen);
+                if after == *state {
+                    return Ok(if is_older { Step::Stale } else { Step::Duplicate });
+                }
+                after
             }
-        }
+        };
+        Self::after(known, update, after).map(|item| Step::Write(Box::new(item)))
     }
 
-    fn after(known: Option<&Self>, update: &Update, transition: Transition) -> Result<Self, NotApplied> {
-        let (conflict, quiet) = (transition.is_conflict(), transition.announcements.is_empty());
-        let Transition { after, announcements } = transition;
+    fn after(known: Option<&Self>, update: &Update, after: State) -> Result<Self, NotApplied> {
+        let announcements = announce(known.map(|item| &item.state), &after);
+        let conflict = announcements.iter().any(|it| it.about == About::Conflict);
+        let quiet = announcements.is_empty();
         let (key, version) = (update.key(), known.map_or(1, |item| item.version + 1));
         let mut outbox = known.map(|item| item.outbox_before(&update.delivery.id)).unwrap_or_default();
         for announcement in announcements {

@@ -1,16 +1,14 @@
 //! Inbox: where the receiver leaves an envelope that the queue does not take. The queue has S3's notification of the object
 //! instead. The port, and its adapter for S3.
 
-use std::{borrow::Cow, future::Future};
+use std::{borrow::Cow, future::Future, time::Duration};
 
-use aws_sdk_s3::{Client, operation::get_object::GetObjectError};
+use aws_sdk_s3::{Client, config::timeout::TimeoutConfig, operation::get_object::GetObjectError};
 use percent_encoding::percent_decode_str;
 use runtime::aws::call_error;
 use serde::Deserialize;
 use serde_json::Value;
 use shared::envelope::max_sealed_bytes;
-
-use crate::failure::CALL_LIMITS;
 
 /// The most that an object may hold: an envelope of the largest body that a function can be given.
 const MAX_OBJECT_BYTES: usize = max_sealed_bytes(6 * 1024 * 1024);
@@ -112,8 +110,10 @@ impl Inbox for S3Inbox {
         if claim.bucket != self.bucket {
             return Err(NotFetched::Permanent("it is in another bucket"));
         }
-        // The SDK's own limit ends with the headers of the response.
-        let fetched = tokio::time::timeout(CALL_LIMITS.total, self.get(&claim.key)).await;
+        // The SDK applies its limit until the response's headers, and not to the body.
+        let limits = self.client.config().timeout_config();
+        let limit = limits.and_then(TimeoutConfig::operation_timeout).unwrap_or(Duration::MAX);
+        let fetched = tokio::time::timeout(limit, self.get(&claim.key)).await;
         fetched.unwrap_or_else(|_| Err(NotFetched::Passing("timeout".to_owned())))
     }
 }

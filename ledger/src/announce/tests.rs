@@ -5,7 +5,6 @@ use shared::{
 };
 
 use super::*;
-use crate::change::{Change, Transition};
 
 fn seen(body: &str) -> Observation {
     Webhook::parse(body.as_bytes(), None).unwrap().observe()
@@ -16,16 +15,10 @@ fn announced(observations: &[Observation]) -> Vec<Vec<String>> {
     let mut known: Option<State> = None;
     let mut all = Vec::new();
     for seen in observations {
-        let transition = match &known {
-            None => Some(Transition::first(seen)),
-            Some(state) => match Change::of(state, seen) {
-                Change::Known(transition) => Some(*transition),
-                Change::Duplicate | Change::Stale => None,
-            },
-        };
+        let after = known.clone().map_or_else(|| State::from(seen), |known| known.merge(State::from(seen)));
         let written = |it: &Announcement| format!("{}{}", it.about.detail_type(), if it.update { "+" } else { "" });
-        all.push(transition.iter().flat_map(|it| it.announcements.iter().map(written)).collect());
-        known = transition.map(|it| it.after).or(known);
+        all.push(announce(known.as_ref(), &after).iter().map(written).collect());
+        known = Some(after);
     }
     all
 }
@@ -62,8 +55,8 @@ fn skipped_money_is_announced_first() {
     assert_eq!(bodies(&[invoice("SETTLED", "1000")]), [["invoice.paid", "invoice.settled"]]);
     let after_expiry = [invoice("EXPIRED", "null"), invoice("SETTLED", "1000"), invoice("PAID", "1000")];
     assert_eq!(bodies(&after_expiry), [vec!["invoice.expired"], vec!["invoice.paid", "invoice.settled"], vec![]]);
-    let first = Transition::first(&seen(&invoice("SETTLED", "1000")));
-    let previous: Vec<_> = first.announcements.iter().map(|it| it.previous.map(Stage::phase)).collect();
+    let first = announce(None, &State::from(&seen(&invoice("SETTLED", "1000"))));
+    let previous: Vec<_> = first.iter().map(|it| it.previous.map(Stage::phase)).collect();
     assert_eq!(previous, [None, Some("paid")]);
 }
 

@@ -65,6 +65,14 @@ fn a_duplicate_and_the_past_write_nothing() {
 }
 
 #[test]
+fn a_change_that_adds_only_a_detail_is_kept_and_publishes_nothing() {
+    let at = |minute| invoice("PAID").replace('}', &format!(r#","updated":"2026-01-02T03:{minute:02}:00Z"}}"#));
+    let known = write(None, &update("d-1", &at(3)));
+    let next = write(Some(&known), &update("d-2", &at(1)));
+    assert_eq!((next.history[1].quiet, next.pending_of("d-2").len()), (true, 0));
+}
+
+#[test]
 fn a_change_keeps_what_still_has_to_be_published_with_the_state_that_it_is_about() {
     let known = write(None, &update("d-1", &invoice("PENDING")));
     let next = write(Some(&known), &update("d-2", &invoice("PAID")));

@@ -4,7 +4,6 @@ use proptest::{collection::btree_map, option, prelude::*, sample::select};
 use shared::{lifecycle::Kind, webhook::Webhook};
 
 use super::*;
-use crate::change::Change;
 
 fn seen(body: &str) -> Observation {
     Webhook::parse(body.as_bytes(), None).unwrap().observe()
@@ -189,17 +188,7 @@ fn permutations(n: usize) -> Vec<Vec<usize>> {
 
 /// What is known after observations came in some order.
 fn after<'a>(observations: impl IntoIterator<Item = &'a Observation>) -> State {
-    let mut known: Option<State> = None;
-    for seen in observations {
-        known = Some(match known {
-            None => State::from(seen),
-            Some(state) => match Change::of(&state, seen) {
-                Change::Duplicate | Change::Stale => state,
-                Change::Known(transition) => transition.after,
-            },
-        });
-    }
-    known.unwrap()
+    observations.into_iter().map(State::from).reduce(State::merge).unwrap()
 }
 
 #[test]
@@ -283,38 +272,20 @@ fn what_goes_back_and_forth_is_where_xendit_last_said_it_is() {
     assert_eq!(known.requested.only(), Some(&money("1")), "what was stated last is known until something else is");
 }
 
-fn change(known: &str, news: &str) -> Change {
-    Change::of(&state(known), &seen(news))
-}
-
 #[test]
-fn the_same_is_a_duplicate_and_the_past_is_stale() {
-    let paid = invoice("PAID", "1000", 3);
-    assert_eq!(change(&paid, &paid), Change::Duplicate);
-    assert_eq!(change(&paid, &invoice("PAID", "1000.00", 3)), Change::Duplicate);
-    assert_eq!(change(&paid, &invoice("PENDING", "null", 9)), Change::Stale);
-    assert_eq!(change(&paid, &invoice("PAID", "1000", 9)), Change::Duplicate, "the earlier time stays");
-}
-
-#[test]
-fn an_earlier_time_for_the_same_fact_is_kept_without_a_word() {
-    let Change::Known(transition) = change(&invoice("PAID", "1000", 3), &invoice("PAID", "1000", 1)) else {
-        panic!("it is kept")
-    };
-    assert_eq!(transition.announcements, []);
-    assert_eq!(transition.after.occurred_at, Some("2026-01-02T03:01:00Z".parse().unwrap()));
+fn of_two_times_for_the_same_fact_the_earlier_is_kept() {
+    let paid = |minute| seen(&invoice("PAID", "1000", minute));
+    for order in [[3, 1, 9], [1, 9, 3]] {
+        let known = after(&order.map(paid));
+        assert_eq!(known.occurred_at, Some("2026-01-02T03:01:00Z".parse().unwrap()));
+    }
 }
 
 #[test]
 fn an_expiry_received_after_the_money_is_kept_and_decides_whether_the_money_was_late() {
     for (expired, is_late) in [(2, true), (4, false)] {
-        let Change::Known(transition) = change(&invoice("PAID", "1000", 3), &invoice("EXPIRED", "null", expired))
-        else {
-            panic!("it is kept")
-        };
-        assert_eq!(transition.after.stage.phase(), "paid");
-        assert_eq!(transition.after.is_paid_late(), is_late);
-        assert_eq!(transition.announcements.len(), usize::from(is_late));
+        let known = after(&[seen(&invoice("PAID", "1000", 3)), seen(&invoice("EXPIRED", "null", expired))]);
+        assert_eq!((known.stage.phase(), known.is_paid_late()), ("paid", is_late));
     }
 }
 

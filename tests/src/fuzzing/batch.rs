@@ -11,7 +11,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use ledger::{change::Change, update::Update};
+use ledger::{
+    item::{Item, Step},
+    update::Update,
+};
 use processor::{
     batch::Processor,
     config::TokenAccounts,
@@ -125,8 +128,8 @@ async fn assert_recorded(processor: &InMemory, record: &Message) {
     let update = Update::new(&webhook, delivery);
     let items = processor.ledger.items();
     let known = items.iter().find(|item| item.key == update.key()).expect("the subject is in the ledger");
-    let change = Change::of(&known.state, &update.observation);
-    assert!(matches!(change, Change::Duplicate | Change::Stale), "the webhook was lost");
+    let step = Item::step(Some(known), &update);
+    assert!(matches!(step, Ok(Step::Duplicate | Step::Stale)), "the webhook was lost");
 }
 
 /// A source that records which messages were retried and parked.
