@@ -35,9 +35,13 @@ use self::{
     local_aws::LocalAws,
     poller::Poller,
     progress::Progress,
-    report::{Ready, Report, Row},
+    report::{Report, Row},
 };
-use crate::project::{Project, Running};
+use crate::{
+    project::Project,
+    samples,
+    stack::{Registration, Stack},
+};
 
 /// If no webhook arrives for this long, the bundled webhooks without a result count as lost.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_mins(1);
@@ -80,25 +84,29 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
     let gateway = Gateway::open(options.port, functions.clone(), answered_sender).await?;
     let poller = tokio::spawn(Poller::new(aws.clone(), functions, deleted_sender).run());
 
-    let running = Running { url: format!("{}/webhook", gateway.url), token: TOKEN.to_owned() };
-    std::fs::write(project.running_file(), serde_json::to_vec(&running)?)?;
-    let samples = project.webhooks()?;
+    let url = format!("{}/webhook", gateway.url);
+    let stack = Stack {
+        topic_url: format!("{url}/{{topic}}"),
+        url,
+        token: Some(TOKEN.to_owned()),
+        aws_endpoint_url: Some(aws.endpoint.clone()),
+        region: local_aws::REGION.to_owned(),
+        queue_url: aws.names.queue_url.clone(),
+        dlq_url: aws.names.dlq_url.clone(),
+        inbox: aws.names.inbox.clone(),
+        table: aws.names.table.clone(),
+        bus: aws.names.bus.clone(),
+        tap_queue_url: None,
+        console_url: None,
+        log_dir: Some(children.logs.clone()),
+    };
+    let _registration: Registration = stack.register()?;
+    let samples = samples::all();
     let mut report = Report::new(options.json, samples.len());
-    report.ready(&Ready {
-        url: &running.url,
-        topic_url: &format!("{}/{{topic}}", running.url),
-        token: TOKEN,
-        aws_endpoint_url: &aws.endpoint,
-        region: local_aws::REGION,
-        queue_url: &aws.names.queue_url,
-        dlq_url: &aws.names.dlq_url,
-        table: &aws.names.table,
-        bus: &aws.names.bus,
-        log_dir: &children.logs,
-    })?;
+    report.ready(&stack)?;
 
     let sending = tokio::task::spawn_blocking({
-        let url = running.url.clone();
+        let url = stack.url.clone();
         move || gateway::send_all(&samples, &url, TOKEN)
     });
     let mut timeout = Box::pin(tokio::time::sleep(ARRIVAL_TIMEOUT));
@@ -133,7 +141,6 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
             report.print_instructions();
         }
     };
-    let _ = std::fs::remove_file(project.running_file());
     poller.abort();
     sending.abort();
     drop(gateway);

@@ -1,12 +1,8 @@
 //! `events`: lists the known webhooks. It reads the tables with which the processor recognises webhooks.
 
-use std::{
-    fmt::Write as _,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{fmt::Write as _, process::ExitCode};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
@@ -15,7 +11,7 @@ use shared::{
     webhook::{self, Entry, Webhook},
 };
 
-use crate::project::Project;
+use crate::samples::{self, Sample};
 
 /// The text above the table in docs/webhooks.md. After a change, run `make docs`.
 const INTRODUCTION: &str = "\
@@ -58,8 +54,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     } else if options.json {
         json(&entries)?
     } else if options.name.is_some() {
-        let project = Project::find()?;
-        entries.iter().map(|entry| describe(entry, &project)).collect::<Result<Vec<_>>>()?.join("\n")
+        entries.iter().map(describe).collect::<Vec<_>>().join(
+            "
+",
+        )
     } else {
         table(&entries)
     };
@@ -150,7 +148,7 @@ fn stages(entry: &Entry, quote: &str) -> String {
 }
 
 /// One webhook in detail.
-fn describe(entry: &Entry, project: &Project) -> Result<String> {
+fn describe(entry: &Entry) -> String {
     let mut statuses = Table::new();
     statuses.load_style(NOTHING);
     for (status, stage) in entry.statuses.iter().flatten() {
@@ -165,20 +163,13 @@ fn describe(entry: &Entry, project: &Project) -> Result<String> {
     let _ = writeln!(text, "callback type   {}", entry.callback_type().as_deref().unwrap_or("none"));
     let _ = writeln!(text, "keys            {}", entry.keys.join(", "));
     let _ = writeln!(text, "\nstatus\n{statuses}");
-    for file in samples(entry, project)? {
-        let body = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let file = file.strip_prefix(project.root()).unwrap_or(&file);
-        let _ = writeln!(text, "\n{}\n{}", file.display(), body.trim_end());
+    let is_sample = |sample: &Sample| recognise(sample.body).is_some_and(|other| other == *entry);
+    for sample in samples::all().into_iter().filter(is_sample) {
+        let _ = writeln!(text, "\nevents/webhooks/{}.json\n{}", sample.name, sample.body.trim_end());
     }
-    Ok(text)
+    text
 }
 
-/// The files of the bundled bodies of a webhook.
-fn samples(entry: &Entry, project: &Project) -> Result<Vec<PathBuf>> {
-    let is_sample = |file: &PathBuf| recognise(file).is_some_and(|other| other == *entry);
-    Ok(project.webhooks()?.into_iter().filter(is_sample).collect())
-}
-
-fn recognise(file: &Path) -> Option<Entry> {
-    Webhook::parse(&std::fs::read(file).ok()?, None).ok()?.entry()
+fn recognise(body: &str) -> Option<Entry> {
+    Webhook::parse(body.as_bytes(), None).ok()?.entry()
 }

@@ -6,7 +6,10 @@
 mod dev;
 mod events;
 mod explain;
+mod payment;
 mod project;
+mod samples;
+mod stack;
 mod token;
 mod trigger;
 
@@ -30,6 +33,8 @@ enum Command {
     Events(events::Options),
     /// Show how the processor reads a webhook body.
     Explain(explain::Options),
+    /// Tell the story of one payment, payout or refund: its state, and each webhook that changed it.
+    Payment(payment::Options),
     /// Send a bundled webhook or one from a file, with optional changes.
     Trigger(trigger::Options),
     /// Create callback tokens and their digests.
@@ -42,6 +47,7 @@ fn main() -> ExitCode {
         Command::Dev(options) => dev::run(&options),
         Command::Events(options) => events::run(&options),
         Command::Explain(options) => explain::run(&options),
+        Command::Payment(options) => payment::run(&options),
         Command::Trigger(options) => trigger::run(&options),
         Command::Token(command) => token::run(&command),
     };

@@ -1,4 +1,4 @@
-//! Project: finds the checkout of this repository, for the commands that need its template, its tools or the bundled webhooks.
+//! Project: finds the checkout of this repository, for the local stack, which needs its template and its tools.
 
 use std::{
     env,
@@ -7,20 +7,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
 /// A checkout of Xendit Hooks.
 #[derive(Clone, Debug)]
 pub(crate) struct Project {
     root: PathBuf,
-}
-
-/// How to reach the running local stack. `dev` writes it to a file, and `trigger` reads it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Running {
-    pub(crate) url: String,
-    pub(crate) token: String,
 }
 
 impl Project {
@@ -60,26 +52,5 @@ impl Project {
     /// The folder with the logs of all runs.
     pub(crate) fn runs(&self) -> PathBuf {
         self.root.join(".run")
-    }
-
-    /// The files of the bundled webhooks, sorted by name.
-    pub(crate) fn webhooks(&self) -> Result<Vec<PathBuf>> {
-        let folder = self.root.join("events/webhooks");
-        let entries = folder.read_dir().with_context(|| format!("cannot read {}", folder.display()))?;
-        let mut files: Vec<_> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-            .collect();
-        files.sort();
-        Ok(files)
-    }
-
-    pub(crate) fn running_file(&self) -> PathBuf {
-        self.runs().join("running.json")
-    }
-
-    /// The running local stack, if there is one.
-    pub(crate) fn running(&self) -> Option<Running> {
-        serde_json::from_slice(&std::fs::read(self.running_file()).ok()?).ok()
     }
 }

@@ -1,7 +1,7 @@
 //! `trigger`: sends a webhook like Xendit does, with optional changes, and prints the response.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     str::FromStr,
     time::{Duration, Instant},
@@ -12,7 +12,7 @@ use clap::Args;
 use receiver::verify::TOKEN_HEADER;
 use serde_json::value::RawValue;
 
-use crate::project::Project;
+use crate::{samples, stack::Stack};
 
 /// Xendit's own timeout.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,17 +40,16 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let file = find(&options.webhook)?;
-    let mut body = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut body = find(&options.webhook)?;
     for change in &options.set {
         body = change.apply(&body).with_context(|| format!("cannot set {}", change.path.join(".")))?;
     }
-    let running = || {
-        let running = Project::find().ok().and_then(|project| project.running());
-        running.context("no local stack is running; start one with `make run`, or give --url and --token")
+    let local = || Stack::local(None).context("give --url and --token, or start a local stack");
+    let url = options.url.clone().map_or_else(|| local().map(|stack| stack.url), Ok)?;
+    let token = match &options.token {
+        Some(token) => token.clone(),
+        None => local()?.token.context("this local stack has another token; give it in XENDIT_CALLBACK_TOKEN")?,
     };
-    let url = options.url.clone().map_or_else(|| running().map(|running| running.url), Ok)?;
-    let token = options.token.clone().map_or_else(|| running().map(|running| running.token), Ok)?;
     let webhook_id = options.webhook_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let mut failed = false;
     for _ in 0..options.times {
@@ -76,18 +75,20 @@ fn send(url: &str, token: &str, webhook_id: &str, body: &str) -> Result<(u16, St
     Ok((response.status().as_u16(), text))
 }
 
-/// The file of a bundled webhook, or the file with the given path.
-fn find(name_or_path: &str) -> Result<PathBuf> {
-    if Path::new(name_or_path).is_file() {
-        return Ok(name_or_path.into());
+/// The body of a bundled webhook, or of the file with the given path.
+fn find(name_or_path: &str) -> Result<String> {
+    if let Some(sample) = samples::find(name_or_path) {
+        return Ok(sample.body.to_owned());
     }
-    let webhooks = Project::find()?.webhooks()?;
-    let name = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    if let Some(path) = webhooks.iter().find(|path| name(path) == name_or_path) {
-        return Ok(path.clone());
+    let path = Path::new(name_or_path);
+    if path.is_file() {
+        return std::fs::read_to_string(path).with_context(|| format!("cannot read {name_or_path}"));
     }
-    let names: Vec<_> = webhooks.iter().map(|path| name(path)).collect();
-    bail!("`{name_or_path}` is neither a file nor a bundled webhook; choose one of {}", names.join(", "))
+    let names = samples::all().into_iter().map(|sample| sample.name);
+    match samples::closest(name_or_path, names) {
+        Some(name) => bail!("`{name_or_path}` is neither a file nor a bundled webhook; did you mean `{name}`?"),
+        None => bail!("`{name_or_path}` is neither a file nor a bundled webhook; `xendit-hooks events` lists those"),
+    }
 }
 
 /// A value to set in a body, with the object keys and list indexes that lead to it.

@@ -1,10 +1,7 @@
 //! Gateway: replaces API Gateway's HTTP API, in front of the receiver, with the two routes of template.yaml. Also sends the
 //! bundled webhooks to it.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use axum::{
@@ -23,6 +20,7 @@ use shared::webhook::Webhook;
 use tokio::{net::TcpListener, sync::mpsc::UnboundedSender, task::JoinHandle};
 
 use super::functions::{Function, Functions};
+use crate::samples::Sample;
 
 /// The port that is tried first, so that the URL is usually the same in each run.
 const DEFAULT_PORT: u16 = 8787;
@@ -268,15 +266,13 @@ fn gateway_response(status: StatusCode, text: &str) -> Response<Body> {
 
 /// Sends the bundled webhooks one after the other, each to the URL of its product. It ignores the responses, because the
 /// gateway reports them.
-pub(super) fn send_all(files: &[PathBuf], url: &str, token: &str) {
+pub(super) fn send_all(samples: &[Sample], url: &str, token: &str) {
     let config = ureq::Agent::config_builder().http_status_as_error(false).build();
     let agent = ureq::Agent::new_with_config(config);
-    let name = |file: &Path| file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    for file in files {
-        let Ok(body) = std::fs::read(file) else { continue };
-        let request = agent.post(url_for(&body, url)).header(TOKEN_HEADER, token);
-        let request = request.header("content-type", "application/json").header(SAMPLE_HEADER, name(file));
-        let _ = request.header("webhook-id", uuid::Uuid::new_v4().to_string()).send(&body[..]);
+    for sample in samples {
+        let request = agent.post(url_for(sample.body.as_bytes(), url)).header(TOKEN_HEADER, token);
+        let request = request.header("content-type", "application/json").header(SAMPLE_HEADER, sample.name);
+        let _ = request.header("webhook-id", uuid::Uuid::new_v4().to_string()).send(sample.body);
     }
 }
 

@@ -14,16 +14,14 @@ use shared::{domain_event::Detail, envelope::Envelope};
 use tokio::{process::Command, sync::Mutex};
 
 use super::children::{Children, free_port};
-use crate::project::Project;
+use crate::{project::Project, stack::LOCAL_KEY};
 
 /// The region in which the functions run. moto has every region; this one is near most of Xendit's merchants.
 pub(super) const REGION: &str = "ap-southeast-1";
 
-const ACCESS_KEY: &str = "local";
-
 /// moto accepts any credentials, and the SDK requires some.
 pub(super) const CREDENTIALS: [(&str, &str); 2] =
-    [("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", ACCESS_KEY)];
+    [("AWS_ACCESS_KEY_ID", LOCAL_KEY), ("AWS_SECRET_ACCESS_KEY", LOCAL_KEY)];
 
 /// The most messages that SQS returns from one call.
 const MAX_MESSAGES: i32 = 10;
@@ -66,7 +64,7 @@ impl LocalAws {
         children.wait_for(port, "moto").await?;
         let endpoint = format!("http://127.0.0.1:{port}");
         let names = create_resources(project, &endpoint).await?;
-        let credentials = Credentials::new(ACCESS_KEY, ACCESS_KEY, None, None, "the local stack");
+        let credentials = Credentials::new(LOCAL_KEY, LOCAL_KEY, None, None, "the local stack");
         let http = Builder::new().build_http();
         let sqs = aws_sdk_sqs::Config::builder()
             .behavior_version_latest()

@@ -9,21 +9,7 @@ use serde::Serialize;
 use shared::{envelope::Delivery, topic::Topic, webhook::Webhook};
 
 use super::{gateway::AnsweredRequest, local_aws::LocalAws};
-
-/// What a script needs to use the local stack: the first JSON line.
-#[derive(Serialize)]
-pub(super) struct Ready<'a> {
-    pub(super) url: &'a str,
-    pub(super) topic_url: &'a str,
-    pub(super) token: &'a str,
-    pub(super) aws_endpoint_url: &'a str,
-    pub(super) region: &'a str,
-    pub(super) queue_url: &'a str,
-    pub(super) dlq_url: &'a str,
-    pub(super) table: &'a str,
-    pub(super) bus: &'a str,
-    pub(super) log_dir: &'a Path,
-}
+use crate::stack::Stack;
 
 /// One webhook and its result: every further JSON line.
 #[derive(Serialize)]
@@ -150,18 +136,18 @@ impl Report {
     }
 
     /// Adds the addresses of the local stack.
-    pub(super) fn ready(&mut self, ready: &Ready<'_>) -> Result<()> {
+    pub(super) fn ready(&mut self, stack: &Stack) -> Result<()> {
         if self.json {
-            anstream::println!("{}", serde_json::to_string(ready)?);
+            anstream::println!("{}", serde_json::to_string(stack)?);
         }
         self.instructions = format!(
             "Send webhooks to {url} or {topic_url}, with this header:\n  x-callback-token: {token}\n\
              Logs: {logs}\nEmulated AWS: {aws}\nPress Ctrl-C to stop.",
-            url = ready.url,
-            topic_url = ready.topic_url,
-            token = ready.token,
-            logs = ready.log_dir.display(),
-            aws = ready.aws_endpoint_url,
+            url = stack.url,
+            topic_url = stack.topic_url,
+            token = stack.token.as_deref().unwrap_or_default(),
+            logs = stack.log_dir.as_deref().unwrap_or(Path::new("")).display(),
+            aws = stack.aws_endpoint_url.as_deref().unwrap_or_default(),
         );
         Ok(())
     }

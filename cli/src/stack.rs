@@ -1,0 +1,220 @@
+//! Stack: where a running system is and how to reach it: a local stack of `xendit-hooks dev`, or one that SAM has deployed.
+//!
+//! A local stack registers itself in a file while it runs, so that the other commands find it from any folder. A deployed
+//! stack is read from the outputs of its CloudFormation stack.
+
+use std::{
+    env, fs,
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+/// The local stack's credentials. moto accepts any.
+pub(crate) const LOCAL_KEY: &str = "local";
+
+/// How long a connection to a local stack may take. One that is gone refuses at once.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Which stack a command works on.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct StackOption {
+    /// The stack: `local` (the newest one that runs here), `local:PORT`, `test`, `live`, or the name of a CloudFormation stack.
+    #[arg(long = "stack", value_name = "STACK", default_value = "local", env = "XENDIT_HOOKS_STACK")]
+    name: String,
+}
+
+/// A running system.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Stack {
+    /// The URL for webhooks of all products.
+    pub(crate) url: String,
+    /// The URL for one product: replace `{topic}`.
+    pub(crate) topic_url: String,
+    /// The callback token, which only a local stack tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) token: Option<String>,
+    /// The emulated AWS of a local stack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) aws_endpoint_url: Option<String>,
+    pub(crate) region: String,
+    pub(crate) queue_url: String,
+    pub(crate) dlq_url: String,
+    pub(crate) inbox: String,
+    pub(crate) table: String,
+    pub(crate) bus: String,
+    /// The queue with a copy of each domain event, for `xendit-hooks listen`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tap_queue_url: Option<String>,
+    /// The console of a local stack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) console_url: Option<String>,
+    /// The logs of a local stack's processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) log_dir: Option<PathBuf>,
+}
+
+impl StackOption {
+    /// Finds the stack.
+    pub(crate) async fn find(&self) -> Result<Stack> {
+        match self.local_port()? {
+            Some(port) => Stack::local(port),
+            None => Stack::deployed(&self.name).await,
+        }
+    }
+
+    /// The name that was given.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `None`: a deployed stack. `Some(None)`: the newest local one.
+    #[expect(clippy::option_option, reason = "a local stack with a port, one without, or none")]
+    fn local_port(&self) -> Result<Option<Option<u16>>> {
+        match self.name.strip_prefix("local") {
+            Some("") => Ok(Some(None)),
+            Some(rest) if rest.starts_with(':') => {
+                let port = rest.trim_start_matches(':').parse();
+                Ok(Some(Some(port.with_context(|| format!("`{}` has no port number after `local:`", self.name))?)))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Stack {
+    /// Writes down that this local stack runs, until the registration is dropped.
+    pub(crate) fn register(&self) -> Result<Registration> {
+        let folder = runs();
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let file = folder.join(format!("{}.json", std::process::id()));
+        fs::write(&file, serde_json::to_vec(self)?).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(Registration { file })
+    }
+
+    /// The newest running local stack, or the one at a port.
+    pub(crate) fn local(port: Option<u16>) -> Result<Self> {
+        let running = running();
+        let stack = running.into_iter().find(|stack| port.is_none() || stack.port() == port);
+        stack.context(match port {
+            Some(port) => format!("no local stack listens on port {port}; `make run` starts one"),
+            None => {
+                "no local stack is running; start one with `make run`, or choose a deployed one with --stack".to_owned()
+            }
+        })
+    }
+
+    /// A deployed stack. `test` and `live` are the stacks that `make deploy` makes.
+    async fn deployed(name: &str) -> Result<Self> {
+        let name = if matches!(name, "test" | "live") { format!("xendit-hooks-{name}") } else { name.to_owned() };
+        let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(https()).load().await;
+        let region =
+            aws.region().context("no AWS region is set; set AWS_REGION, or a region in your AWS profile")?.clone();
+        let client = aws_sdk_cloudformation::Client::new(&aws);
+        let found = client.describe_stacks().stack_name(&name).send().await;
+        let found = found.map_err(aws_sdk_cloudformation::Error::from).with_context(|| {
+            format!("cannot read the stack {name} in {region}; check your AWS credentials, the region and the name")
+        })?;
+        let stack = found.stacks().first().with_context(|| format!("there is no stack {name} in {region}"))?;
+        let optional = |key: &str| {
+            let output = stack.outputs().iter().find(|output| output.output_key() == Some(key))?;
+            output.output_value().map(str::to_owned)
+        };
+        let output = |key: &str| optional(key).with_context(|| format!("the stack {name} has no output {key}"));
+        Ok(Self {
+            url: output("WebhookUrl")?,
+            topic_url: output("WebhookTopicUrl")?,
+            token: None,
+            aws_endpoint_url: None,
+            region: region.to_string(),
+            queue_url: output("QueueUrl")?,
+            dlq_url: output("DeadLetterQueueUrl")?,
+            inbox: output("InboxBucketName")?,
+            table: output("LedgerTableName")?,
+            bus: output("EventBusName")?,
+            tap_queue_url: optional("TapQueueUrl"),
+            console_url: None,
+            log_dir: None,
+        })
+    }
+
+    /// The connection to the stack's AWS.
+    pub(crate) async fn aws(&self) -> SdkConfig {
+        let Some(endpoint) = &self.aws_endpoint_url else {
+            return aws_config::defaults(BehaviorVersion::latest()).http_client(https()).load().await;
+        };
+        let credentials = Credentials::new(LOCAL_KEY, LOCAL_KEY, None, None, "the local stack");
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(self.region.clone()))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .endpoint_url(endpoint)
+            .http_client(Builder::new().build_http())
+            .build()
+    }
+
+    /// The port of a local stack.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.address().map(|address| address.port())
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        self.url.strip_prefix("http://")?.split('/').next()?.parse().ok()
+    }
+
+    fn is_running(&self) -> bool {
+        self.address().is_some_and(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok())
+    }
+}
+
+/// A running local stack's entry. Dropping it removes the entry.
+pub(crate) struct Registration {
+    file: PathBuf,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+/// The local stacks that run, newest first. Entries of stacks that were killed are removed.
+fn running() -> Vec<Stack> {
+    let Ok(entries) = fs::read_dir(runs()) else { return Vec::new() };
+    let mut files: Vec<_> = entries
+        .filter_map(|entry| Some((entry.as_ref().ok()?.metadata().ok()?.modified().ok()?, entry.ok()?.path())))
+        .collect();
+    files.sort_unstable();
+    files.into_iter().rev().filter_map(|(_, file)| read(&file)).collect()
+}
+
+fn read(file: &Path) -> Option<Stack> {
+    let stack: Stack = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    if !stack.is_running() {
+        let _ = fs::remove_file(file);
+        return None;
+    }
+    Some(stack)
+}
+
+/// The folder with an entry for each running local stack.
+fn runs() -> PathBuf {
+    let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    let home = env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
+    state.or(home).unwrap_or_else(env::temp_dir).join("xendit-hooks")
+}
+
+fn https() -> SharedHttpClient {
+    Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+}
