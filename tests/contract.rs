@@ -143,8 +143,7 @@ async fn api_token_right_is_acknowledged_and_stored_with_its_topic() {
     assert_eq!(answer.headers()["content-type"], "application/json");
     assert!(serde_json::from_str::<Value>(answer.body()).unwrap()["id"].is_string());
     let batch = story.queue.receive(10).unwrap();
-    let event: Value = serde_json::from_str(&batch.event).unwrap();
-    let envelope = Envelope::open(event["Records"][0]["body"].as_str().unwrap()).unwrap();
+    let envelope = Envelope::open(&batch[0].body).unwrap();
     assert_eq!(envelope.delivery.topic.unwrap().as_str(), "invoice");
     assert_eq!(envelope.delivery.token, "local");
     assert_eq!(envelope.delivery.environment, Environment::Test);

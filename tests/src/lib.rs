@@ -3,7 +3,8 @@
 //!
 //! In reading order:
 //!
-//! - `story` is the language, `memory` the ports in memory, which behave as AWS documents, and `faults` how they fail;
+//! - `aws` is AWS as plain data, for the stories and for `sim`;
+//! - `story` is the language, `memory` the ports in memory, and `faults` how they fail;
 //! - `fixture` reads the files in `events/`;
 //! - `server` runs an emulated AWS for the adapters, `cloud` creates the template's resources in it, and `stub` is a server
 //!   that misbehaves or proxies;
@@ -23,6 +24,7 @@
     reason = "test code: an unexpected value must fail the test"
 )]
 
+pub mod aws;
 pub mod chaos;
 pub mod cloud;
 pub mod faults;

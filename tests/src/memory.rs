@@ -1,13 +1,12 @@
-//! Memory: the functions' ports in memory. Each behaves as AWS documents: conditional writes return the existing item, the
-//! bus rejects single entries of a call, and the queue has visibility timeouts, receive counts and a redrive policy.
+//! Memory: the functions' ports in memory, over the AWS of `aws`, for the stories. A story switches each port's mode, and cuts
+//! the power.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use ledger::{
     bus::{Bus, PublishError},
     item::{FORMAT, Item},
@@ -19,19 +18,15 @@ use processor::{
     source::{Source, SourceError},
 };
 use receiver::queue::{NotStored, Queue};
-use serde_json::{Value, json};
 use shared::{
     domain_event::DomainEvent,
     envelope::{Envelope, MAX_QUEUED_BYTES},
 };
 
-use crate::faults::{BusMode, Clock, InboxMode, LedgerMode, Mode, Power, QueueMode, SourceMode};
-
-/// As in the template.
-const VISIBILITY_TIMEOUT: SignedDuration = SignedDuration::from_secs(180);
-
-/// As in the template.
-const MAX_RECEIVE_COUNT: u32 = 10;
+use crate::{
+    aws::{Bucket, Message, Sqs, Table},
+    faults::{BusMode, Clock, InboxMode, LedgerMode, Mode, Power, QueueMode, SourceMode},
+};
 
 /// A queue with its dead-letter queue.
 #[derive(Clone, Debug, Default)]
@@ -40,34 +35,7 @@ pub struct MemoryQueue {
     pub mode: Mode<QueueMode>,
     clock: Clock,
     power: Power,
-    messages: Arc<Mutex<Vec<Message>>>,
-    dead_letters: Arc<Mutex<Vec<DeadLetter>>>,
-    ids: Arc<Mutex<u32>>,
-}
-
-#[derive(Clone, Debug)]
-struct Message {
-    id: String,
-    body: String,
-    receive_count: u32,
-    visible_at: Timestamp,
-}
-
-/// A message in the dead-letter queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// The message's body.
-    pub body: String,
-    /// Why the processor parked it. `None`: SQS moved it after too many receives.
-    pub reason: Option<String>,
-}
-
-/// Messages that the event source received, to invoke the processor with.
-#[derive(Clone, Debug)]
-pub struct ReceivedBatch {
-    /// Lambda's event.
-    pub event: String,
-    ids: Vec<String>,
+    sqs: Arc<Mutex<Sqs>>,
 }
 
 impl MemoryQueue {
@@ -78,83 +46,51 @@ impl MemoryQueue {
 
     /// Sends a message with any body, and returns its id.
     pub fn put(&self, body: &str) -> String {
-        let mut ids = self.ids.lock().unwrap();
-        *ids += 1;
-        let id = format!("message-{ids}");
-        let message = Message { id: id.clone(), body: body.to_owned(), receive_count: 0, visible_at: self.clock.now() };
-        self.messages.lock().unwrap().push(message);
-        id
+        self.sqs.lock().unwrap().send(body.into(), self.clock.now())
     }
 
-    /// Receives up to `max` visible messages. Messages that were received too often move to the dead-letter queue.
-    pub fn receive(&self, max: usize) -> Option<ReceivedBatch> {
+    /// Receives up to `max` visible messages, oldest first.
+    pub fn receive(&self, max: usize) -> Option<Vec<Message>> {
         let now = self.clock.now();
-        let mut messages = self.messages.lock().unwrap();
-        let is_exhausted =
-            |message: &mut Message| message.visible_at <= now && message.receive_count >= MAX_RECEIVE_COUNT;
-        let exhausted = messages.extract_if(.., is_exhausted);
-        let exhausted = exhausted.map(|message| DeadLetter { body: message.body, reason: None });
-        self.dead_letters.lock().unwrap().extend(exhausted);
-        let mut taken = Vec::new();
-        for message in messages.iter_mut().filter(|message| message.visible_at <= now).take(max) {
-            message.receive_count += 1;
-            message.visible_at = now.checked_add(VISIBILITY_TIMEOUT).unwrap();
-            taken.push(message.clone());
-        }
-        let ids = taken.iter().map(|message| message.id.clone()).collect();
-        let records: Vec<_> = taken.iter().map(record).collect();
-        (!taken.is_empty()).then(|| ReceivedBatch { event: json!({ "Records": records }).to_string(), ids })
+        let mut sqs = self.sqs.lock().unwrap();
+        sqs.expire(now);
+        sqs.move_exhausted(now);
+        let visible = sqs.visible(now).into_iter().take(max);
+        let batch: Vec<_> = visible.map(|place| sqs.receive(place, now)).collect();
+        (!batch.is_empty()).then_some(batch)
     }
 
     /// Deletes the messages that a response does not name, as Lambda does. `None`: the function failed.
-    pub fn apply_response(&self, batch: &ReceivedBatch, response: Option<&str>) {
-        let ids: Vec<_> = batch.ids.iter().map(String::as_str).collect();
+    pub fn apply_response(&self, batch: &[Message], response: Option<&str>) {
+        let ids: Vec<_> = batch.iter().map(|message| &*message.id).collect();
         let failed = poller::messages_to_retry(&ids, response.map(str::as_bytes));
-        let done = |message: &Message| ids.contains(&&*message.id) && !failed.contains(&*message.id);
-        self.messages.lock().unwrap().retain(|message| !done(message));
+        for id in ids.iter().filter(|id| !failed.contains(*id)) {
+            self.sqs.lock().unwrap().delete(id);
+        }
     }
 
     /// How many messages it holds, visible or not.
     pub fn depth(&self) -> usize {
-        self.messages.lock().unwrap().len()
+        self.sqs.lock().unwrap().messages.len()
     }
 
     /// When the next message becomes visible.
     pub fn next_visible_at(&self) -> Option<Timestamp> {
-        self.messages.lock().unwrap().iter().map(|message| message.visible_at).min()
+        self.sqs.lock().unwrap().next_visible_at()
     }
 
     /// The dead letters.
-    pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        self.dead_letters.lock().unwrap().clone()
+    pub fn dead_letters(&self) -> Vec<Message> {
+        self.sqs.lock().unwrap().dead_letters.clone()
     }
 
     /// Moves the dead letters back to the queue, as new messages.
     pub fn redrive(&self) {
-        for letter in std::mem::take(&mut *self.dead_letters.lock().unwrap()) {
+        let letters = std::mem::take(&mut self.sqs.lock().unwrap().dead_letters);
+        for letter in letters {
             self.put(&letter.body);
         }
     }
-}
-
-/// A message as a record of Lambda's event.
-fn record(message: &Message) -> Value {
-    json!({
-        "messageId": message.id,
-        "receiptHandle": format!("{}/{}", message.id, message.receive_count),
-        "body": message.body,
-        "attributes": {
-            "ApproximateReceiveCount": message.receive_count.to_string(),
-            "SentTimestamp": "1767323045000",
-            "SenderId": "AROAEXAMPLE:receiver",
-            "ApproximateFirstReceiveTimestamp": "1767323045001"
-        },
-        "messageAttributes": {},
-        "md5OfBody": "00000000000000000000000000000000",
-        "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:ap-southeast-1:123456789012:xendit-hooks-webhooks",
-        "awsRegion": "ap-southeast-1"
-    })
 }
 
 impl Queue for MemoryQueue {
@@ -182,23 +118,23 @@ pub struct MemoryInbox {
     /// How it behaves.
     pub mode: Mode<InboxMode>,
     queue: MemoryQueue,
-    objects: Arc<Mutex<BTreeMap<String, String>>>,
+    bucket: Arc<Mutex<Bucket>>,
 }
 
 impl MemoryInbox {
     /// Creates an empty bucket that notifies a queue.
     pub fn new(queue: MemoryQueue) -> Self {
-        Self { mode: Mode::default(), queue, objects: Arc::default() }
+        Self { mode: Mode::default(), queue, bucket: Arc::default() }
     }
 
     /// How many objects it holds.
     pub fn depth(&self) -> usize {
-        self.objects.lock().unwrap().len()
+        self.bucket.lock().unwrap().objects.len()
     }
 
     /// Deletes all objects, as the lifecycle rule does.
     pub fn expire(&self) {
-        self.objects.lock().unwrap().clear();
+        self.bucket.lock().unwrap().objects.clear();
     }
 }
 
@@ -209,9 +145,8 @@ impl receiver::inbox::Inbox for MemoryInbox {
             return Err(NotStored::Unreachable("timeout"));
         }
         let key = format!("webhooks/{}", envelope.delivery.id);
-        self.objects.lock().unwrap().insert(key.clone(), envelope.seal());
-        let s3 = json!({ "bucket": { "name": "inbox" }, "object": { "key": key } });
-        self.queue.put(&json!({ "Records": [{ "eventSource": "aws:s3", "s3": s3 }] }).to_string());
+        let notification = self.bucket.lock().unwrap().put(&key, envelope.seal().into());
+        self.queue.put(&notification);
         self.queue.power.step().await;
         match self.mode.get() {
             InboxMode::LosesReplies => Err(NotStored::Unreachable("timeout")),
@@ -226,8 +161,8 @@ impl processor::inbox::Inbox for MemoryInbox {
         if matches!(self.mode.get(), InboxMode::Down) {
             return Err(NotFetched::Passing("timeout".to_owned()));
         }
-        let objects = self.objects.lock().unwrap();
-        objects.get(&claim.key).cloned().ok_or(NotFetched::Permanent("the object is gone"))
+        let bucket = self.bucket.lock().unwrap();
+        bucket.objects.get(&claim.key).map(ToString::to_string).ok_or(NotFetched::Permanent("the object is gone"))
     }
 }
 
@@ -266,11 +201,9 @@ impl Source for MemorySource {
             return Err(SourceError("timeout".to_owned()));
         }
         self.delays.lock().unwrap().push(delay);
-        let visible_at = self.queue.clock.now().checked_add(delay).unwrap();
-        let mut messages = self.queue.messages.lock().unwrap();
-        let kept = messages.iter_mut().find(|kept| kept.id == message.id).unwrap();
-        assert_eq!(message.receipt_handle, format!("{}/{}", kept.id, kept.receive_count));
-        kept.visible_at = visible_at;
+        let mut sqs = self.queue.sqs.lock().unwrap();
+        let kept = sqs.change_visibility(&message.receipt_handle, delay, self.queue.clock.now()).unwrap();
+        assert_eq!((message.receipt_handle.as_str(), &message.id), (&*kept.receipt_handle(), &kept.id));
         Ok(())
     }
 
@@ -280,20 +213,20 @@ impl Source for MemorySource {
         if matches!(self.mode.get(), SourceMode::CannotPark) {
             return Err(SourceError("timeout".to_owned()));
         }
-        let parked = DeadLetter { body: message.body.clone(), reason: Some(reason.to_owned()) };
-        self.queue.dead_letters.lock().unwrap().push(parked);
+        let body = message.body.as_str().into();
+        self.queue.sqs.lock().unwrap().send_to_dead_letters(body, reason, self.queue.clock.now());
         self.queue.power.step().await;
         Ok(())
     }
 }
 
-/// A ledger. It stores items as JSON, so that whatever does not serialize is lost here as well.
+/// A ledger.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLedger {
     /// How it behaves.
     pub mode: Mode<LedgerMode>,
     power: Power,
-    items: Arc<Mutex<BTreeMap<String, String>>>,
+    table: Arc<Mutex<Table>>,
     calls: Arc<Mutex<Vec<&'static str>>>,
 }
 
@@ -305,7 +238,7 @@ impl MemoryLedger {
 
     /// All items, by key.
     pub fn items(&self) -> Vec<Item> {
-        self.items.lock().unwrap().values().map(|item| serde_json::from_str(item).unwrap()).collect()
+        self.table.lock().unwrap().items.values().cloned().collect()
     }
 
     /// All calls, in order. They are what a message costs.
@@ -313,17 +246,14 @@ impl MemoryLedger {
         self.calls.lock().unwrap().clone()
     }
 
-    /// Stores an item in a format that only a newer version can read.
+    /// Stores an item as one of a newer format, which cannot be read.
     pub fn write_as_newer(&self, item: &Item) {
-        let mut json = serde_json::to_value(item).unwrap();
-        json["format"] = (FORMAT + 1).into();
-        json["state"] = "a newer format".into();
-        self.items.lock().unwrap().insert(item.key.to_string(), json.to_string());
+        self.restore(&Item { format: FORMAT + 1, ..item.clone() });
     }
 
     /// Stores an item without a condition.
     pub fn restore(&self, item: &Item) {
-        self.items.lock().unwrap().insert(item.key.to_string(), serde_json::to_string(item).unwrap());
+        self.table.lock().unwrap().items.insert(item.key.to_string(), item.clone());
     }
 
     async fn put(&self, name: &'static str, item: &Item, version: Option<u64>) -> Result<Write, StoreError> {
@@ -348,26 +278,18 @@ impl MemoryLedger {
     }
 
     fn put_if(&self, item: &Item, version: Option<u64>) -> Result<Write, StoreError> {
-        let mut items = self.items.lock().unwrap();
-        let found = items.get(item.key.as_str()).map(|found| read(found)).transpose()?;
-        Ok(match found {
-            None if version.is_some() => Write::Gone,
-            Some(found) if version != Some(found.version) => Write::Found(Box::new(found)),
-            _ => {
-                items.insert(item.key.to_string(), serde_json::to_string(item).unwrap());
-                Write::Stored
-            }
+        // What does not serialise is lost here as well.
+        let stored = serde_json::from_str(&serde_json::to_string(item).unwrap()).unwrap();
+        Ok(match self.table.lock().unwrap().put(&stored, version).0 {
+            Write::Found(found) => Write::Found(Box::new(read(*found)?)),
+            write => write,
         })
     }
 }
 
-/// Reads an item as the DynamoDB adapter does.
-fn read(json: &str) -> Result<Item, StoreError> {
-    let value: Value = serde_json::from_str(json).unwrap();
-    if value["format"].as_u64().unwrap() > u64::from(FORMAT) {
-        return Err(StoreError::Newer);
-    }
-    Ok(serde_json::from_str(json).unwrap())
+/// Refuses an item in a newer format, as the DynamoDB adapter does.
+fn read(item: Item) -> Result<Item, StoreError> {
+    if item.format > FORMAT { Err(StoreError::Newer) } else { Ok(item) }
 }
 
 impl Ledger for MemoryLedger {
@@ -377,7 +299,7 @@ impl Ledger for MemoryLedger {
         if matches!(self.mode.get(), LedgerMode::Down) {
             return Err(StoreError::Passing("timeout".to_owned()));
         }
-        self.items.lock().unwrap().get(key.as_str()).map(|item| read(item)).transpose()
+        self.table.lock().unwrap().items.get(key.as_str()).cloned().map(read).transpose()
     }
 
     async fn insert(&self, item: &Item) -> Result<Write, StoreError> {
@@ -394,15 +316,7 @@ impl Ledger for MemoryLedger {
         if matches!(self.mode.get(), LedgerMode::Down | LedgerMode::CannotClear) {
             return Err(StoreError::Passing("timeout".to_owned()));
         }
-        {
-            let mut items = self.items.lock().unwrap();
-            if let Some(text) = items.get_mut(key.as_str()) {
-                let mut item: Item = serde_json::from_str(text).unwrap();
-                item.outbox.retain(|id, _| !events.contains(id));
-                item.version += 1;
-                *text = serde_json::to_string(&item).unwrap();
-            }
-        }
+        self.table.lock().unwrap().clear(key, events);
         self.power.step().await;
         Ok(())
     }

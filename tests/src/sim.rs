@@ -2,11 +2,13 @@
 //! seed is deterministic: it produces the same timeline each time.
 //!
 //! In reading order: `plan` draws the faults of a seed; `world` holds the clock, the random numbers and the contents of
-//! AWS; `ports` are the functions' ports; `lambda` runs the functions; `judge` checks the invariants.
+//! AWS; `ports` are the functions' ports; `lambda` runs the functions; `judge` checks the invariants; `flaw` breaks them, to
+//! test the judge.
 //!
 //! A run has four phases. First, faults are injected. Then the faults stop, and everything must drain in bounded time. Then
 //! an operator follows the runbook, twice. After sixty days everything is sent again, and nothing new may be published.
 
+mod flaw;
 mod judge;
 mod lambda;
 mod plan;
@@ -21,7 +23,10 @@ use lambda_http::http::Request;
 use receiver::verify::TOKEN_HEADER;
 use tokio::task::JoinSet;
 
-pub use self::plan::{Fault, Scene};
+pub use self::{
+    flaw::Flaw,
+    plan::{Fault, Scene},
+};
 use self::{
     judge::Judge,
     lambda::{Lambda, TOKENS},
@@ -56,8 +61,8 @@ pub struct Report {
     pub timeline: Vec<String>,
 }
 
-/// Runs a seed.
-pub fn run(seed: u64, scene: Scene, traced: bool) -> Report {
+/// Runs a seed. `flaw`: a bug that the functions have in this run.
+pub fn run(seed: u64, scene: Scene, flaw: Option<Flaw>, traced: bool) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let mut rng = Rng::with_seed(seed);
@@ -72,7 +77,7 @@ pub fn run(seed: u64, scene: Scene, traced: bool) -> Report {
         tokio::select! {
             biased;
             () = world.over() => {}
-            () = story(&world) => {}
+            () = story(&world, flaw) => {}
         }
         world.with(|state| Report {
             violation: state.judge.violation.take(),
@@ -84,8 +89,8 @@ pub fn run(seed: u64, scene: Scene, traced: bool) -> Report {
 }
 
 /// The four phases.
-async fn story(world: &World) {
-    let lambda = Lambda::new(world.clone());
+async fn story(world: &World, flaw: Option<Flaw>) {
+    let lambda = Lambda::new(world.clone(), flaw);
     tokio::task::spawn_local(lambda.clone().poll());
     let mut deliveries = send_everything(world, &lambda);
     let (fault_period, off) = world.with(|state| (state.plan.fault_period, state.plan.processor_off));
@@ -104,17 +109,15 @@ async fn story(world: &World) {
     drained(world).await;
     world.with(|state| {
         let calm = state.plan.calm;
-        let table = std::mem::take(&mut state.table);
-        state.judge.final_verdict(&table, calm);
-        state.table = table;
+        state.judge.final_verdict(&state.table.items, calm);
     });
 
     let published = world.with(|state| state.judge.event_counts());
     world.note(&"operator", || "redrives the same dead letters again".to_owned());
     world.with(|state| {
         for letter in &letters {
-            let now = state.now;
-            state.send(Arc::clone(&letter.body), &letter.delivery, now);
+            let delivery = state.deliveries[&letter.id].clone();
+            state.send(Arc::clone(&letter.body), &delivery);
         }
     });
     drained(world).await;
@@ -136,7 +139,7 @@ async fn drained(world: &World) {
     let began = world.now();
     loop {
         tokio::time::sleep(Duration::from_secs(20)).await;
-        let left = world.with(|state| state.queue.len() + state.pending_notifications.len());
+        let left = world.with(|state| state.sqs.messages.len() + state.pending_notifications.len());
         if left == 0 {
             // Let running invocations end.
             tokio::time::sleep(Duration::from_mins(1)).await;

@@ -1,11 +1,9 @@
 //! Story: post, pump, look. Both real functions, from an HTTP request to the published events.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 use lambda_http::http::{Request, Response};
 use ledger::item::Item;
-use processor::{batch::Processor, config::TokenAccounts, message::Batch};
+use processor::{batch::Processor, config::TokenAccounts, failure::TIMEOUT, message::Batch};
 use receiver::{
     handler::Receiver,
     verify::{Arrival, TOKEN_HEADER},
@@ -14,16 +12,11 @@ use serde_json::Value;
 use shared::{domain_event::DomainEvent, envelope::Environment};
 
 use crate::{
+    aws::{self, BATCH, Message},
     faults::{Clock, Power},
     fixture::{LOCAL_TOKEN, LOCAL_TOKENS},
-    memory::{MemoryBus, MemoryInbox, MemoryLedger, MemoryQueue, MemorySource, ReceivedBatch},
+    memory::{MemoryBus, MemoryInbox, MemoryLedger, MemoryQueue, MemorySource},
 };
-
-/// The batch size in the template.
-const BATCH: usize = 10;
-
-/// The processor's timeout in the template.
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 type NowFn = Box<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -191,7 +184,7 @@ impl Story {
     }
 
     /// Invokes the processor and applies its response. `None`: the power was cut.
-    pub async fn invoke(&self, batch: &ReceivedBatch) -> Option<String> {
+    pub async fn invoke(&self, batch: &[Message]) -> Option<String> {
         let deadline = self.clock.now().checked_add(SignedDuration::try_from(TIMEOUT).unwrap()).unwrap();
         let response = self.invoke_until(deadline, batch).await;
         self.queue.apply_response(batch, response.as_deref());
@@ -199,8 +192,8 @@ impl Story {
     }
 
     /// Invokes the processor with a deadline. Its response is returned and not applied.
-    pub async fn invoke_until(&self, deadline: Timestamp, batch: &ReceivedBatch) -> Option<String> {
-        let batch: Batch = serde_json::from_str(&batch.event).unwrap();
+    pub async fn invoke_until(&self, deadline: Timestamp, batch: &[Message]) -> Option<String> {
+        let batch: Batch = serde_json::from_str(&aws::event(batch)).unwrap();
         // With the clock paused, the timeout fires at once when the processor hangs, and drops it at that point.
         let response = tokio::time::timeout(TIMEOUT, self.processor.process(batch, deadline)).await.ok()?;
         response.ok().map(|response| serde_json::to_string(&response).unwrap())

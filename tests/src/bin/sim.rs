@@ -59,7 +59,7 @@ fn search(seeds: u64) -> ExitCode {
 
 /// Replays one seed and prints its timeline.
 fn replay(seed: u64) -> ExitCode {
-    let report = run(seed, Scene::Any, true);
+    let report = run(seed, Scene::Any, None, true);
     report.timeline.iter().for_each(|line| println!("{line}"));
     if let Some(what) = report.violation {
         println!("\nseed {seed}: {what}\nreplay: make sim SEED={seed}");
@@ -79,7 +79,7 @@ fn run_all(from: u64, seeds: u64) -> (u64, Totals) {
             if n >= seeds {
                 return;
             }
-            let Report { violation, faults, invocations, .. } = run(from + n, Scene::Any, false);
+            let Report { violation, faults, invocations, .. } = run(from + n, Scene::Any, None, false);
             let Ok(mut totals) = totals.lock() else { return };
             totals.invocations += invocations;
             for (fault, times) in faults {

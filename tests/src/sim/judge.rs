@@ -1,20 +1,24 @@
 //! Judge: checks the invariants at every step.
 //!
 //! 1. An acknowledged webhook is applied, or is in a queue, in the inbox, or in the dead-letter queue.
-//! 2. Only authentic webhooks are stored, and none of them is refused. Each is answered within 6 s.
+//! 2. Only authentic webhooks are stored, byte for byte, and none of them is refused. Each is answered within 6 s.
 //! 3. No write loses a stage, an amount, a capture, or an unpublished event.
 //! 4. A transition has one event id and one text. It is published after it is written, and cleared after it is published.
 //! 5. A delivery whose messages are all deleted has nothing left to publish.
 //! 6. At the end, each subject whose money has arrived has had its money event, once and with the stated amount, whatever
 //!    the order of its webhooks.
-//! 7. An event that the bus permanently refuses is published without its body.
+//! 7. A consumer reads the event's own id, and the body as it was sent. The body is missing only where the bus refuses it.
+//! 8. Without faults, the processor parks what it cannot process before SQS moves it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ledger::item::Item;
-use shared::domain_event::{Detail, DomainEvent};
+use shared::{
+    domain_event::{Detail, DomainEvent},
+    envelope::Envelope,
+};
 
-use crate::xendit::{Fact, Truth};
+use crate::xendit::{Fact, REFUSED_BY_THE_BUS, Truth};
 
 /// What has happened so far, and the first violation.
 #[derive(Default)]
@@ -32,21 +36,16 @@ pub(super) struct Judge {
 
 struct Origin {
     fact: Option<usize>,
+    body: Vec<u8>,
     stored: bool,
 }
 
 struct EventRecord {
     key: String,
     detail_type: String,
-    /// Its first publication.
-    event: Option<DomainEvent>,
+    /// Its first publication, and what a consumer reads in it.
+    first: Option<(DomainEvent, Detail)>,
     publications: u32,
-}
-
-impl EventRecord {
-    fn detail(&self) -> Option<Detail> {
-        Detail::read(&self.event.as_ref()?.detail)
-    }
 }
 
 impl Judge {
@@ -61,8 +60,8 @@ impl Judge {
     }
 
     /// A request has reached the receiver. `fact`: its content, if it is authentic.
-    pub(super) fn arrives(&mut self, delivery: &str, fact: Option<usize>) {
-        self.origins.insert(delivery.to_owned(), Origin { fact, stored: false });
+    pub(super) fn arrives(&mut self, delivery: &str, fact: Option<usize>, body: &[u8]) {
+        self.origins.insert(delivery.to_owned(), Origin { fact, body: body.to_vec(), stored: false });
     }
 
     /// The receiver has answered.
@@ -80,10 +79,13 @@ impl Judge {
         }
     }
 
-    /// A store has stored an envelope.
-    pub(super) fn is_stored(&mut self, delivery: &str) {
+    /// A store has stored a sealed envelope.
+    pub(super) fn is_stored(&mut self, delivery: &str, sealed: &str) {
         match self.origins.get_mut(delivery) {
-            Some(Origin { fact: Some(fact), stored }) => {
+            Some(Origin { body, .. }) if Envelope::open(sealed).is_ok_and(|it| it.body != *body) => {
+                self.violated(format!("{delivery} was stored with another body"));
+            }
+            Some(Origin { fact: Some(fact), stored, .. }) => {
                 *stored = true;
                 self.stored.insert(*fact);
             }
@@ -150,7 +152,7 @@ impl Judge {
         }
         for (id, pending) in fresh {
             let detail_type = pending.detail_type.clone();
-            let record = EventRecord { key: key.clone(), detail_type, event: None, publications: 0 };
+            let record = EventRecord { key: key.clone(), detail_type, first: None, publications: 0 };
             if self.events.insert(id.clone(), record).is_some() {
                 self.violated(format!("{key}: event {id} was written a second time"));
             }
@@ -168,16 +170,29 @@ impl Judge {
 
     /// An event is on the bus.
     pub(super) fn published(&mut self, event: &DomainEvent) {
-        match self.events.get_mut(&event.id) {
-            None => self.violated(format!("event {} was published before it was written", event.id)),
-            Some(record) if record.event.as_ref().is_some_and(|first| first != event) => {
+        let read = self.read(event);
+        match (self.events.get_mut(&event.id), read) {
+            (None, _) => self.violated(format!("event {} was published before it was written", event.id)),
+            (Some(EventRecord { first: Some((first, _)), .. }), _) if first != event => {
                 self.violated(format!("event {} was published with two texts", event.id));
             }
-            Some(record) => {
-                record.event.get_or_insert_with(|| event.clone());
+            (Some(record), Some(detail)) if record.detail_type == event.detail_type => {
+                record.first.get_or_insert_with(|| (event.clone(), detail));
                 record.publications += 1;
             }
+            _ => self.violated(format!("event {} was published with another id, type or body", event.id)),
         }
+    }
+
+    /// What a consumer reads in an event, if its id and its body are the right ones.
+    fn read(&self, event: &DomainEvent) -> Option<Detail> {
+        let detail = Detail::read(&event.detail)?;
+        let sent = str::from_utf8(&self.origins.get(&detail.delivery_id)?.body).ok()?;
+        let has_right_body = match &detail.body {
+            Some(body) => body.get() == sent,
+            None => detail.body_omitted && sent.contains(REFUSED_BY_THE_BUS),
+        };
+        (detail.id == event.id && has_right_body).then_some(detail)
     }
 
     /// The number of events, and of their publications.
@@ -224,8 +239,8 @@ impl Judge {
             }
             let money = facts.iter().find_map(Fact::money_event);
             if let Some(money) = money.filter(|_| !truth.stage().ends_with("reversed")) {
-                let details: Vec<_> =
-                    events.iter().filter(|it| it.detail_type == money).filter_map(|it| it.detail()).collect();
+                let events = events.iter().filter(|it| it.detail_type == money);
+                let details: Vec<_> = events.filter_map(|it| Some(&it.first.as_ref()?.1)).collect();
                 let first = details.iter().filter(|detail| !detail.update).count();
                 let paid = details.iter().filter_map(|detail| Some((detail.version, detail.paid.clone()?))).max();
                 let stated = item.state.paid_in_all();

@@ -12,27 +12,23 @@ use lambda_http::http::{Request, Response};
 use processor::{batch::Processor, config::TokenAccounts, failure, message::Batch};
 use receiver::{
     handler::Receiver,
-    verify::{Arrival, Digest},
+    verify::{Arrival, Digest, TOKEN_HEADER},
 };
-use serde_json::json;
 use shared::envelope::Environment;
 use tokio::sync::Semaphore;
 
 use super::{
+    flaw::{Flaw, Flawed},
     plan::Fault,
     ports::{Ports, Sandbox},
-    world::{DeadLetter, Message, World},
+    world::World,
 };
+use crate::aws::{self, BATCH, Message};
 
 // As in the template.
 const RECEIVER_TIMEOUT: Duration = Duration::from_secs(10);
 const PROCESSOR_TIMEOUT: Duration = failure::TIMEOUT;
-const VISIBILITY_TIMEOUT: SignedDuration = SignedDuration::from_secs(180);
-const MAX_RECEIVE_COUNT: u32 = 10;
 const MAX_CONCURRENCY: usize = 5;
-const BATCH: usize = 10;
-const RETENTION: SignedDuration = SignedDuration::from_hours(4 * 24);
-const DEAD_LETTER_RETENTION: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// The receiver's limit for an answer.
 const ANSWER_LIMIT: SignedDuration = SignedDuration::from_secs(6);
@@ -47,21 +43,22 @@ struct Warm<F> {
     function: F,
 }
 
-type Receiving = Warm<(Receiver<Ports, Ports>, Vec<usize>)>;
-type Processing = Warm<Processor<Ports, Ports, Ports, Ports, Clock>>;
+type Receiving = Warm<(Receiver<Flawed, Ports>, Vec<usize>)>;
+type Processing = Warm<Processor<Ports, Flawed, Flawed, Flawed, Clock>>;
 
 /// The two functions, with their sandboxes.
 #[derive(Clone)]
 pub(super) struct Lambda {
     world: World,
+    flaw: Option<Flaw>,
     receivers: Arc<Mutex<Vec<Receiving>>>,
     processors: Arc<Mutex<Vec<Processing>>>,
 }
 
 impl Lambda {
     /// Starts without warm sandboxes.
-    pub(super) fn new(world: World) -> Self {
-        Self { world, receivers: Arc::default(), processors: Arc::default() }
+    pub(super) fn new(world: World, flaw: Option<Flaw>) -> Self {
+        Self { world, flaw, receivers: Arc::default(), processors: Arc::default() }
     }
 
     /// The tokens that are accepted now, as indexes into `TOKENS`.
@@ -78,8 +75,9 @@ impl Lambda {
         })
     }
 
-    fn ports(&self, function: &str) -> Ports {
-        Ports { world: self.world.clone(), sandbox: Sandbox::new(&self.world, function) }
+    fn ports(&self, function: &str) -> Flawed {
+        let ports = Ports { world: self.world.clone(), sandbox: Sandbox::new(&self.world, function) };
+        Flawed { ports, flaw: self.flaw }
     }
 
     fn receiver(&self) -> Receiving {
@@ -91,15 +89,15 @@ impl Lambda {
             warm.sandbox.thaw(&self.world);
             return warm;
         }
-        let ports = self.ports("receiver");
+        let flawed = self.ports("receiver");
         let pairs: Vec<_> = accepted.iter().map(|n| format!("t{n}={}", Digest::of(TOKENS[*n].as_bytes()))).collect();
         let receiver = Receiver {
             tokens: pairs.join(",").parse().unwrap(),
-            queue: ports.clone(),
-            inbox: ports.clone(),
+            queue: flawed.clone(),
+            inbox: flawed.ports.clone(),
             environment: Environment::Test,
         };
-        Warm { sandbox: ports.sandbox, function: (receiver, accepted) }
+        Warm { sandbox: flawed.ports.sandbox, function: (receiver, accepted) }
     }
 
     fn processor(&self) -> Processing {
@@ -107,22 +105,27 @@ impl Lambda {
             warm.sandbox.thaw(&self.world);
             return warm;
         }
-        let ports = self.ports("processor");
-        let (world, sandbox) = (self.world.clone(), Arc::clone(&ports.sandbox));
+        let flawed = self.ports("processor");
+        let (world, sandbox) = (self.world.clone(), Arc::clone(&flawed.ports.sandbox));
         let processor = Processor {
-            inbox: ports.clone(),
-            ledger: ports.clone(),
-            bus: ports.clone(),
-            source: ports.clone(),
+            inbox: flawed.ports.clone(),
+            ledger: flawed.clone(),
+            bus: flawed.clone(),
+            source: flawed.clone(),
             environment: Environment::Test,
             token_accounts: TokenAccounts::default(),
             clock: Box::new(move || sandbox.clock(&world)) as Clock,
         };
-        Warm { sandbox: ports.sandbox, function: processor }
+        Warm { sandbox: flawed.ports.sandbox, function: processor }
     }
 
     /// Sends a request to API Gateway, and returns the status. `fact`: what Xendit sent. `None`: a forged request.
-    pub(super) async fn request(&self, request: Request<Vec<u8>>, fact: Option<usize>, token: Option<usize>) -> u16 {
+    pub(super) async fn request(
+        &self,
+        mut request: Request<Vec<u8>>,
+        fact: Option<usize>,
+        token: Option<usize>,
+    ) -> u16 {
         if self.world.draws(Fault::Throttled, &"gateway") {
             return 429;
         }
@@ -130,11 +133,14 @@ impl Lambda {
         let fact = fact.filter(|_| token.is_some_and(|token| warm.function.1.contains(&token)));
         let delivery = self.world.with(|state| {
             let delivery = format!("d-{:05}", state.next_id());
-            state.judge.arrives(&delivery, fact);
+            state.judge.arrives(&delivery, fact, request.body());
             state.invocations += 1;
             state.note(&warm.sandbox, || format!("receives {delivery}: {fact:?}"));
             delivery
         });
+        if self.flaw == Some(Flaw::TokenNotChecked) {
+            request.headers_mut().insert(TOKEN_HEADER, TOKENS[warm.function.1[0]].parse().unwrap());
+        }
         let arrival = Arrival { id: delivery.clone(), at: warm.sandbox.clock(&self.world) };
         let began = self.world.now();
         let work = AssertUnwindSafe(warm.function.0.receive(request, arrival)).catch_unwind();
@@ -197,36 +203,30 @@ impl Lambda {
             if let Some((_, to)) = state.plan.processor_off.filter(|(from, to)| (*from..*to).contains(&state.age())) {
                 return (Vec::new(), now + (to - state.age()));
             }
-            let old: Vec<_> =
-                state.queue.extract_if(.., |message| now.duration_since(message.sent_at) > RETENTION).collect();
-            for message in old {
+            for message in state.sqs.expire(now) {
                 state.note(&"sqs", || format!("{} has expired", message.id));
-                state.released(&message.delivery);
+                state.released(&message.id);
             }
-            let is_exhausted =
-                |message: &mut Message| message.visible_at <= now && message.receives >= MAX_RECEIVE_COUNT;
-            let exhausted: Vec<_> = state.queue.extract_if(.., is_exhausted).collect();
-            for Message { id, body, delivery, sent_at, .. } in exhausted {
-                state.note(&"sqs", || format!("{id} was received too often"));
-                state.dead_letters.push(DeadLetter { body, delivery, sent_at });
+            for message in state.sqs.move_exhausted(now) {
+                state.note(&"sqs", || format!("{} was received too often", message.id));
+                // Only what kills the function, or a fault, keeps the processor from parking it with a reason.
+                if !state.was_faulty_at(message.sent_at) {
+                    state.judge.violated(format!("{} was received too often without a fault", message.id));
+                }
             }
-            let mut visible: Vec<usize> =
-                (0..state.queue.len()).filter(|index| state.queue[*index].visible_at <= now).collect();
+            let mut visible = state.sqs.visible(now);
             state.rng.shuffle(&mut visible);
             visible.truncate(state.rng.usize(1..=BATCH));
             let mut batch = Vec::new();
-            for index in visible {
+            for place in visible {
+                batch.push(state.sqs.receive(place, now));
                 // A message that is delivered twice stays visible.
-                let twice = state.draws(Fault::DeliveredTwice, &"sqs");
-                let message = &mut state.queue[index];
-                message.receives += 1;
-                if !twice {
-                    message.visible_at = now + VISIBILITY_TIMEOUT;
+                if state.draws(Fault::DeliveredTwice, &"sqs") {
+                    state.sqs.messages[place].visible_at = now;
                 }
-                batch.push(message.clone());
             }
-            let next = state.queue.iter().map(|message| message.visible_at).min();
-            (batch, next.unwrap_or(now + RETENTION))
+            let next = state.sqs.next_visible_at();
+            (batch, next.unwrap_or(Timestamp::MAX))
         })
     }
 
@@ -245,11 +245,9 @@ impl Lambda {
                 if state.draws(Fault::DeletionLost, &"sqs") {
                     continue;
                 }
-                let index = state.queue.iter().position(|other| other.id == message.id);
-                if let Some(index) = index {
-                    state.queue.remove(index);
+                if state.sqs.delete(&message.id).is_some() {
                     state.note(&"sqs", || format!("{} is deleted", message.id));
-                    state.released(&message.delivery);
+                    state.released(&message.id);
                 }
             }
         });
@@ -266,8 +264,7 @@ impl Lambda {
                 format!("receives {}", ids.join(", "))
             });
         });
-        let event = json!({ "Records": batch.iter().map(record).collect::<Vec<_>>() }).to_string();
-        let event: Batch = serde_json::from_str(&event).unwrap();
+        let event: Batch = serde_json::from_str(&aws::event(batch)).unwrap();
         let deadline = warm.sandbox.clock(&self.world) + SignedDuration::try_from(PROCESSOR_TIMEOUT).unwrap();
         let work = AssertUnwindSafe(warm.function.process(event, deadline)).catch_unwind();
         let response = tokio::select! {
@@ -281,35 +278,25 @@ impl Lambda {
         });
         let response = response?;
         self.processors.lock().unwrap().push(warm);
+        if self.flaw == Some(Flaw::WholeBatchSucceeds) {
+            return Some(b"{}".to_vec());
+        }
         Some(serde_json::to_vec(&response).unwrap())
     }
 
     /// An operator redrives the dead letters and removes the unreadable ones. Returns what was redriven.
-    pub(super) fn redrive(&self) -> Vec<DeadLetter> {
+    pub(super) fn redrive(&self) -> Vec<Message> {
         self.world.with(|state| {
-            let now = state.now;
             let mut sent = Vec::new();
-            for letter in std::mem::take(&mut state.dead_letters) {
-                if now.duration_since(letter.sent_at) > DEAD_LETTER_RETENTION {
-                    state.released(&letter.delivery);
-                } else if state.judge.fact_of(&letter.delivery).is_some_and(|fact| !fact.is_unreadable()) {
-                    state.note(&"operator", || format!("redrives {}", letter.delivery));
-                    state.send(Arc::clone(&letter.body), &letter.delivery, now);
+            for letter in std::mem::take(&mut state.sqs.dead_letters) {
+                let delivery = state.deliveries[&letter.id].clone();
+                if state.judge.fact_of(&delivery).is_some_and(|fact| !fact.is_unreadable()) {
+                    state.note(&"operator", || format!("redrives {delivery}"));
+                    state.send(Arc::clone(&letter.body), &delivery);
                     sent.push(letter);
                 }
             }
             sent
         })
     }
-}
-
-/// A message as a record of Lambda's event.
-fn record(message: &Message) -> serde_json::Value {
-    json!({
-        "messageId": message.id,
-        "receiptHandle": format!("{}/{}", message.id, message.receives),
-        "body": &*message.body,
-        "attributes": { "ApproximateReceiveCount": message.receives.to_string() },
-        "eventSource": "aws:sqs",
-    })
 }

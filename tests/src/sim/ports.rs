@@ -27,13 +27,12 @@ use receiver::{
     inbox::KEEP_BUDGET,
     queue::{NotStored, Queue, SEND_BUDGET},
 };
-use serde_json::json;
 use shared::{domain_event::DomainEvent, envelope::Envelope};
 use tokio::sync::Notify;
 
 use super::{
     plan::{Fault, Service},
-    world::{DeadLetter, Object, State, World},
+    world::{State, World},
 };
 use crate::xendit::{REFUSED_BY_THE_BUS, TOO_LARGE};
 
@@ -246,9 +245,8 @@ impl Queue for Ports {
         }
         let name = format!("SendMessage {delivery}");
         self.call(Service::Queue, &name, move |state| {
-            let now = state.now;
-            state.judge.is_stored(&delivery);
-            state.send(Arc::clone(&body), &delivery, now);
+            state.judge.is_stored(&delivery, &body);
+            state.send(Arc::clone(&body), &delivery);
         })
         .await
         .map_err(|NoReply| NotStored::Unreachable("timeout"))
@@ -260,12 +258,11 @@ impl receiver::inbox::Inbox for Ports {
         let (text, delivery): (Arc<str>, _) = (envelope.seal().into(), envelope.delivery.id.clone());
         let (name, world) = (format!("PutObject {delivery}"), self.world.clone());
         self.call(Service::Bucket, &name, move |state| {
-            state.judge.is_stored(&delivery);
-            let key = format!("webhooks/{delivery}");
-            state.bucket.insert(key.clone(), Object { text: Arc::clone(&text) });
+            state.judge.is_stored(&delivery, &text);
+            let notification = state.bucket.put(&format!("webhooks/{delivery}"), Arc::clone(&text));
             for _ in 0..=u32::from(state.draws(Fault::OddNotification, &"s3")) {
                 state.pending_notifications.push(delivery.clone());
-                tokio::spawn(notify(world.clone(), key.clone(), delivery.clone()));
+                tokio::spawn(notify(world.clone(), Arc::clone(&notification), delivery.clone()));
             }
         })
         .await
@@ -274,17 +271,14 @@ impl receiver::inbox::Inbox for Ports {
 }
 
 /// S3 notifies the queue of an object, and retries until the queue stores the notification.
-async fn notify(world: World, key: String, delivery: String) {
+async fn notify(world: World, notification: Arc<str>, delivery: String) {
     let late = world.draws(Fault::OddNotification, &"s3");
     world.pause(100, if late { 600_000 } else { 3_000 }).await;
     while world.with(|state| state.is_down(Service::Queue)) {
         world.pause(60_000, 60_000).await;
     }
     world.with(|state| {
-        let s3 = json!({ "bucket": { "name": "inbox" }, "object": { "key": key } });
-        let body = json!({ "Records": [{ "eventSource": "aws:s3", "s3": s3 }] }).to_string();
-        let now = state.now;
-        state.send(body.into(), &delivery, now);
+        state.send(notification, &delivery);
         let sent = state.pending_notifications.iter().position(|other| *other == delivery).unwrap();
         state.pending_notifications.remove(sent);
     });
@@ -294,10 +288,10 @@ impl processor::inbox::Inbox for Ports {
     async fn fetch(&self, claim: &ObjectRef) -> Result<String, NotFetched> {
         let key = claim.key.clone();
         let object = self
-            .call(Service::Bucket, &format!("GetObject {key}"), move |state| state.bucket.get(&key).cloned())
+            .call(Service::Bucket, &format!("GetObject {key}"), move |state| state.bucket.objects.get(&key).cloned())
             .await
             .map_err(|NoReply| NotFetched::Passing("timeout".to_owned()))?;
-        object.map(|object| object.text.to_string()).ok_or(NotFetched::Permanent("the object is gone"))
+        object.map(|text| text.to_string()).ok_or(NotFetched::Permanent("the object is gone"))
     }
 }
 
@@ -307,20 +301,16 @@ impl Ports {
         let (item, sandbox) = (item.clone(), Arc::clone(&self.sandbox));
         let name = format!("PutItem {} ({} after {version:?})", item.key, item.version);
         self.call(Service::Table, &name, move |state| {
-            let found = state.table.get(item.key.as_str()).cloned();
-            match (found, version) {
-                (None, Some(_)) => Write::Gone,
-                (Some(found), version) if version != Some(found.version) => {
-                    state.note(&sandbox, || format!("finds version {}", found.version));
-                    Write::Found(Box::new(found))
-                }
-                (found, _) => {
+            let (write, before) = state.table.put(&item, version);
+            match &write {
+                Write::Stored => {
                     state.note(&sandbox, || format!("wrote {} of {}", item.state.stage, item.key));
-                    state.judge.wrote(found.as_ref(), &item);
-                    state.table.insert(item.key.to_string(), item.clone());
-                    Write::Stored
+                    state.judge.wrote(before.as_ref(), &item);
                 }
+                Write::Found(found) => state.note(&sandbox, || format!("finds version {}", found.version)),
+                Write::Gone => {}
             }
+            write
         })
         .await
         .map_err(|NoReply| StoreError::Passing("timeout".to_owned()))
@@ -330,7 +320,7 @@ impl Ports {
 impl Ledger for Ports {
     async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
         let key = key.to_string();
-        self.call(Service::Table, &format!("GetItem {key}"), move |state| state.table.get(&key).cloned())
+        self.call(Service::Table, &format!("GetItem {key}"), move |state| state.table.items.get(&key).cloned())
             .await
             .map_err(|NoReply| StoreError::Passing("timeout".to_owned()))
     }
@@ -344,14 +334,13 @@ impl Ledger for Ports {
     }
 
     async fn clear(&self, key: &Key, events: &[String]) -> Result<(), StoreError> {
-        let (key, ids) = (key.to_string(), events.to_vec());
+        let (key, ids) = (key.clone(), events.to_vec());
         let name = format!("UpdateItem {key} without {}", ids.join(", "));
         self.call(Service::Table, &name, move |state| {
-            if let Some(item) = state.table.get_mut(&key) {
+            if let Some(item) = state.table.items.get(key.as_str()) {
                 state.judge.clears(item, &ids);
-                item.outbox.retain(|id, _| !ids.contains(id));
-                item.version += 1;
             }
+            state.table.clear(&key, &ids);
         })
         .await
         .map_err(|NoReply| StoreError::Passing("timeout".to_owned()))
@@ -386,14 +375,10 @@ impl Bus for Ports {
 
 impl Source for Ports {
     async fn postpone(&self, message: &Message, delay: Duration) -> Result<(), SourceError> {
-        let id = message.id.clone();
-        let name = format!("ChangeMessageVisibility {id} {} s", delay.as_secs());
+        let receipt_handle = message.receipt_handle.clone();
+        let name = format!("ChangeMessageVisibility {} {} s", message.id, delay.as_secs());
         self.call(Service::Source, &name, move |state| {
-            let visible_at = state.now + SignedDuration::try_from(delay).unwrap();
-            if let Some(kept) = state.queue.iter_mut().find(|kept| kept.id == id) {
-                kept.visible_at = visible_at;
-                state.wake_poller = true;
-            }
+            state.wake_poller |= state.sqs.change_visibility(&receipt_handle, delay, state.now).is_some();
         })
         .await
         .map_err(|NoReply| SourceError("timeout".to_owned()))
@@ -401,11 +386,10 @@ impl Source for Ports {
 
     async fn park(&self, message: &Message, reason: &str) -> Result<(), SourceError> {
         let (id, body): (_, Arc<str>) = (message.id.clone(), message.body.as_str().into());
-        let name = format!("SendMessage {id} to the dead-letter queue: {reason}");
+        let (name, reason) = (format!("SendMessage {id} to the dead-letter queue: {reason}"), reason.to_owned());
         self.call(Service::Source, &name, move |state| {
-            let Some(delivery) = state.deliveries.get(&id).cloned() else { return };
-            let sent_at = state.now;
-            state.dead_letters.push(DeadLetter { body: Arc::clone(&body), delivery, sent_at });
+            let letter = state.sqs.send_to_dead_letters(Arc::clone(&body), &reason, state.now);
+            state.deliveries.insert(letter, state.deliveries[&id].clone());
         })
         .await
         .map_err(|NoReply| SourceError("timeout".to_owned()))

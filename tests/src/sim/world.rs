@@ -9,14 +9,16 @@ use std::{
 
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
-use ledger::item::Item;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
     judge::Judge,
     plan::{Fault, Plan, Service},
 };
-use crate::xendit::Fact;
+use crate::{
+    aws::{Bucket, Sqs, Table},
+    xendit::Fact,
+};
 
 /// When every simulation begins.
 pub(super) const START: &str = "2026-01-02T03:04:05Z";
@@ -50,16 +52,14 @@ pub(super) struct State {
     /// Checks the invariants.
     pub(super) judge: Judge,
     /// SQS.
-    pub(super) queue: Vec<Message>,
-    /// The dead-letter queue.
-    pub(super) dead_letters: Vec<DeadLetter>,
+    pub(super) sqs: Sqs,
     /// S3.
-    pub(super) bucket: BTreeMap<String, Object>,
+    pub(super) bucket: Bucket,
     /// Deliveries whose notification S3 has yet to send.
     pub(super) pending_notifications: Vec<String>,
     /// DynamoDB.
-    pub(super) table: BTreeMap<String, Item>,
-    /// The delivery of each message.
+    pub(super) table: Table,
+    /// The delivery of each message, by SQS's id.
     pub(super) deliveries: BTreeMap<String, String>,
     /// How often each fault was injected.
     pub(super) faults: BTreeMap<Fault, u64>,
@@ -72,41 +72,6 @@ pub(super) struct State {
     timeline: Option<Vec<String>>,
 }
 
-/// A message in the queue.
-#[derive(Clone)]
-pub(super) struct Message {
-    /// SQS's id.
-    pub(super) id: String,
-    /// The body.
-    pub(super) body: Arc<str>,
-    /// Its delivery.
-    pub(super) delivery: String,
-    /// The receive count.
-    pub(super) receives: u32,
-    /// When it becomes visible.
-    pub(super) visible_at: Timestamp,
-    /// When it was sent.
-    pub(super) sent_at: Timestamp,
-}
-
-/// A message in the dead-letter queue.
-#[derive(Clone)]
-pub(super) struct DeadLetter {
-    /// The body.
-    pub(super) body: Arc<str>,
-    /// Its delivery.
-    pub(super) delivery: String,
-    /// When it was sent, which decides when it expires.
-    pub(super) sent_at: Timestamp,
-}
-
-/// An object in the bucket.
-#[derive(Clone)]
-pub(super) struct Object {
-    /// The sealed envelope.
-    pub(super) text: Arc<str>,
-}
-
 impl World {
     /// Creates an empty world.
     pub(super) fn new(rng: Rng, plan: Plan, judge: Judge, traced: bool) -> Self {
@@ -117,11 +82,10 @@ impl World {
             rng,
             plan,
             judge,
-            queue: Vec::new(),
-            dead_letters: Vec::new(),
-            bucket: BTreeMap::new(),
+            sqs: Sqs::default(),
+            bucket: Bucket::default(),
             pending_notifications: Vec::new(),
-            table: BTreeMap::new(),
+            table: Table::default(),
             deliveries: BTreeMap::new(),
             faults: BTreeMap::new(),
             invocations: 0,
@@ -203,7 +167,12 @@ impl State {
 
     /// Whether faults are still injected.
     pub(super) fn is_faulty(&self) -> bool {
-        !self.plan.calm && self.age() < self.plan.fault_period
+        self.was_faulty_at(self.now)
+    }
+
+    /// Whether faults were still injected at a time.
+    pub(super) fn was_faulty_at(&self, time: Timestamp) -> bool {
+        !self.plan.calm && time.duration_since(self.start) < self.plan.fault_period
     }
 
     /// Draws whether a fault hits this step.
@@ -262,27 +231,23 @@ impl State {
     }
 
     /// Sends a message to the queue.
-    pub(super) fn send(&mut self, body: Arc<str>, delivery: &str, sent_at: Timestamp) {
-        let id = format!("m-{}", self.next_id());
-        self.deliveries.insert(id.clone(), delivery.to_owned());
+    pub(super) fn send(&mut self, body: Arc<str>, delivery: &str) {
+        let id = self.sqs.send(body, self.now);
         self.note(&"sqs", || format!("{id} holds {delivery}"));
-        let message = Message { id, body, delivery: delivery.to_owned(), receives: 0, visible_at: self.now, sent_at };
-        self.queue.push(message);
+        self.deliveries.insert(id, delivery.to_owned());
         self.wake_poller = true;
     }
 
-    /// One copy of a delivery is gone. After the last one, the judge checks that the delivery was applied.
-    pub(super) fn released(&mut self, delivery: &str) {
-        let is_copy = |other: &String| other == delivery;
-        let has_copies = self.queue.iter().any(|message| is_copy(&message.delivery))
-            || self.dead_letters.iter().any(|letter| is_copy(&letter.delivery))
-            || self.pending_notifications.iter().any(is_copy);
-        if has_copies {
+    /// A message is gone. After the last one of its delivery, the judge checks that the delivery was applied.
+    pub(super) fn released(&mut self, id: &str) {
+        let delivery = &self.deliveries[id];
+        let messages = self.sqs.messages.iter().chain(&self.sqs.dead_letters);
+        let copies = messages.map(|message| &self.deliveries[&message.id]).chain(&self.pending_notifications);
+        if copies.into_iter().any(|copy| copy == delivery) {
             return;
         }
-        let Some(fact) = self.judge.fact_of(delivery).cloned() else { return };
-        let key = self.judge.key_of(&fact);
-        let item = key.and_then(|key| self.table.get(&key));
+        let key = self.judge.fact_of(delivery).and_then(|fact| self.judge.key_of(fact));
+        let item = key.and_then(|key| self.table.items.get(&key));
         self.judge.released(delivery, item);
     }
 }
