@@ -181,7 +181,7 @@ def only_tls(template):
                 condition = statement.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport")
                 if statement["Effect"] == "Deny" and str(condition).lower() == "false":
                     denied.update(strings(policy.get("Queues", policy.get("Bucket"))))
-    for name in ("WebhookQueue", "DeadLetterQueue", "InboxBucket"):
+    for name in ("WebhookQueue", "DeadLetterQueue", "InboxBucket", "TapQueue"):
         if name not in denied:
             yield f"{name} can be used without TLS."
 
@@ -207,6 +207,30 @@ def recovery(template):
     for name in ("LedgerTable", "WebhookQueue", "DeadLetterQueue", "InboxBucket"):
         if template["Resources"][name].get("DeletionPolicy") != "Retain":
             yield f"{name} and its contents would be deleted with the stack."
+
+
+def tap(template):
+    rule, queue = properties(template, "TapRule"), properties(template, "TapQueue")
+    if rule.get("EventPattern") != {"source": ["xendit-hooks"]} or "EventBus" not in [*strings(rule["EventBusName"])]:
+        yield "TapRule does not match every domain event on the bus: `xendit-hooks listen` would miss some."
+    if [*strings([target["Arn"] for target in rule["Targets"]])] != ["TapQueue", "Arn"]:
+        yield "TapRule's only target must be TapQueue."
+    if queue.get("MessageRetentionPeriod", 0) < 1209600:
+        yield "TapQueue keeps events for less than 14 days: a laptop that was closed over a holiday would miss some."
+    if queue.get("MaximumMessageSize") != 1048576:
+        yield "TapQueue does not accept messages of 1 MiB: EventBridge would drop large events."
+    for statement in properties(template, "TapQueuePolicy")["PolicyDocument"]["Statement"]:
+        allowed = {"Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
+        by_rule = {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["TapRule", "Arn"]}}}
+        if statement["Effect"] == "Allow" and not (
+            allowed.items() <= statement.items() and statement.get("Condition") == by_rule
+        ):
+            yield "TapQueuePolicy lets others than TapRule send to the queue: a developer would see forged events."
+    if template["Parameters"]["Tap"]["Default"] != "off":
+        yield "The tap is on by default: every stack would keep, and pay for, copies that nobody reads."
+    for name in ("TapRule", "TapQueue", "TapQueuePolicy"):
+        if template["Resources"][name].get("Condition") != "HasTap":
+            yield f"{name} would exist although Tap is off."
 
 
 def alarms(template):
@@ -354,7 +378,7 @@ RULES = {
         change("InboxBucket", "Properties", "BucketEncryption", to=None),
         change("LedgerTable", "Properties", "SSESpecification", to={"SSEEnabled": False}),
     ],
-    only_tls: [change("DeadLetterQueuePolicy", to=None), change("InboxBucketPolicy", to=None)],
+    only_tls: [change("DeadLetterQueuePolicy", to=None), change("InboxBucketPolicy", to=None), change("TapQueuePolicy", to=None)],
     least_privilege: [
         role_change("Action", to=["sqs:*"]),
         role_change("Resource", to="*"),
@@ -363,6 +387,17 @@ RULES = {
     recovery: [
         change("LedgerTable", "Properties", "PointInTimeRecoverySpecification", to=None),
         change("WebhookQueue", "DeletionPolicy", to="Delete"),
+    ],
+    tap: [
+        change("TapRule", "Properties", "EventPattern", to={"source": ["xendit-hooks"], "detail-type": ["invoice.paid"]}),
+        change("TapRule", "Properties", "EventBusName", to="default"),
+        change("TapRule", "Properties", "Targets", 0, "Arn", to={"Fn::GetAtt": ["WebhookQueue", "Arn"]}),
+        change("TapQueue", "Properties", "MessageRetentionPeriod", to=345600),
+        change("TapQueue", "Properties", "MaximumMessageSize", to=None),
+        change("TapQueuePolicy", "Properties", "PolicyDocument", "Statement", 1, "Principal", to="*"),
+        change("TapQueuePolicy", "Properties", "PolicyDocument", "Statement", 1, "Condition", to=None),
+        change("TapQueue", "Condition", to=None),
+        lambda template: template["Parameters"]["Tap"].__setitem__("Default", "on"),
     ],
     alarms: [
         change("DeadLettersAlarm", to=None),

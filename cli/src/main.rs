@@ -6,6 +6,8 @@
 mod dev;
 mod events;
 mod explain;
+mod forward;
+mod listen;
 mod payment;
 mod project;
 mod samples;
@@ -33,6 +35,8 @@ enum Command {
     Events(events::Options),
     /// Show how the processor reads a webhook body.
     Explain(explain::Options),
+    /// Show the domain events of a stack while they are published, and hand them to an app on this machine.
+    Listen(listen::Options),
     /// Tell the story of one payment, payout or refund: its state, and each webhook that changed it.
     Payment(payment::Options),
     /// Send a bundled webhook or one from a file, with optional changes.
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Command::Dev(options) => dev::run(&options),
         Command::Events(options) => events::run(&options),
         Command::Explain(options) => explain::run(&options),
+        Command::Listen(options) => listen::run(&options),
         Command::Payment(options) => payment::run(&options),
         Command::Trigger(options) => trigger::run(&options),
         Command::Token(command) => token::run(&command),

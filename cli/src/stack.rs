@@ -169,6 +169,11 @@ impl Stack {
         self.address().map(|address| address.port())
     }
 
+    /// Whether this is a local stack that does not run any more.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.aws_endpoint_url.is_some() && !self.is_running()
+    }
+
     fn address(&self) -> Option<SocketAddr> {
         self.url.strip_prefix("http://")?.split('/').next()?.parse().ok()
     }
