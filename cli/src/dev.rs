@@ -7,17 +7,21 @@
 //!         API Gateway)                    Lambda's SQS trigger)
 //! ```
 //!
-//! `run_stack` starts the parts, which have one file each, and reports every webhook. The report of an acknowledged webhook
-//! waits until its message is deleted from the queue, and says whether the webhook is in the ledger or in the dead-letter
-//! queue.
+//! `run_stack` starts the parts, which have one file each. The gateway and the poller tell the tracker what they did. The
+//! tracker puts everything that happens on one broadcast channel, as a `Happening`: each request with its answer, each
+//! request's result, and each domain event. Whatever shows or forwards these subscribes to the channel, as the report does.
+//! The result of an acknowledged webhook waits until its message is deleted from the queue, and says whether the webhook is
+//! in the ledger or in the dead-letter queue.
 
 mod children;
 mod functions;
 mod gateway;
+mod happening;
 mod local_aws;
 mod poller;
 mod progress;
 mod report;
+mod tracker;
 
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -25,9 +29,10 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{broadcast, mpsc},
 };
 
+pub(crate) use self::happening::{Event, Happening, Request, Row};
 use self::{
     children::Children,
     functions::{Functions, TOKEN},
@@ -35,7 +40,8 @@ use self::{
     local_aws::LocalAws,
     poller::Poller,
     progress::Progress,
-    report::{Report, Row},
+    report::Report,
+    tracker::Tracker,
 };
 use crate::{
     project::Project,
@@ -45,6 +51,9 @@ use crate::{
 
 /// If no webhook arrives for this long, the bundled webhooks without a result count as lost.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How many happenings a slow subscriber may be behind. It misses the oldest ones beyond that.
+const HAPPENINGS: usize = 16 * 1024;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -79,10 +88,9 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
     let aws = progress.step("starting the local AWS", LocalAws::start(&project, &mut children, options.aws)).await?;
     let functions = Functions::start(&project, &mut children, &binaries, &aws);
     let functions = progress.step("starting the functions", functions).await?;
-    let (answered_sender, mut answered) = mpsc::unbounded_channel();
-    let (deleted_sender, mut deleted) = mpsc::unbounded_channel();
-    let gateway = Gateway::open(options.port, functions.clone(), answered_sender).await?;
-    let poller = tokio::spawn(Poller::new(aws.clone(), functions, deleted_sender).run());
+    let (news_sender, news) = mpsc::unbounded_channel();
+    let gateway = Gateway::open(options.port, functions.clone(), news_sender.clone()).await?;
+    let poller = tokio::spawn(Poller::new(aws.clone(), functions, news_sender).run());
 
     let url = format!("{}/webhook", gateway.url);
     let stack = Stack {
@@ -105,25 +113,22 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
     let mut report = Report::new(options.json, samples.len());
     report.ready(&stack)?;
 
+    // To show or to forward what happens, subscribe here, before the first webhook is sent.
+    let (happenings, mut to_report) = broadcast::channel(HAPPENINGS);
+    let tracker = tokio::spawn(Tracker::new(aws, happenings.clone()).run(news));
+
     let sending = tokio::task::spawn_blocking({
         let url = stack.url.clone();
         move || gateway::send_all(&samples, &url, TOKEN)
     });
     let mut timeout = Box::pin(tokio::time::sleep(ARRIVAL_TIMEOUT));
     let mut terminated = signal(SignalKind::terminate())?;
-    let mut in_queue: Vec<Row> = Vec::new();
     let mut serving = false;
     let end = loop {
         tokio::select! {
-            Some(request) = answered.recv() => {
+            happening = to_report.recv() => {
                 timeout.as_mut().reset(tokio::time::Instant::now() + ARRIVAL_TIMEOUT);
-                let row = Row::new(request);
-                if row.delivery.is_some() { in_queue.push(row) } else { report.add(row)? }
-            }
-            Some(delivery) = deleted.recv() => {
-                if let Some(at) = in_queue.iter().position(|row| row.delivery.as_ref() == Some(&delivery.id)) {
-                    let mut row = in_queue.swap_remove(at);
-                    row.complete(delivery, &aws).await?;
+                if let Ok(Happening::Result(row)) = happening {
                     report.add(row)?;
                 }
             }
@@ -143,6 +148,7 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
     };
     poller.abort();
     sending.abort();
+    tracker.abort();
     drop(gateway);
     children.stop().await;
     if report.missing() > 0 {

@@ -1,7 +1,7 @@
 //! Gateway: replaces API Gateway's HTTP API, in front of the receiver, with the two routes of template.yaml. Also sends the
 //! bundled webhooks to it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::{Context as _, Result};
 use axum::{
@@ -19,7 +19,11 @@ use serde_json::{Value, json};
 use shared::webhook::Webhook;
 use tokio::{net::TcpListener, sync::mpsc::UnboundedSender, task::JoinHandle};
 
-use super::functions::{Function, Functions};
+use super::{
+    functions::{Function, Functions},
+    happening::Request,
+    tracker::News,
+};
 use crate::samples::Sample;
 
 /// The port that is tried first, so that the URL is usually the same in each run.
@@ -44,32 +48,16 @@ pub(super) struct Gateway {
     server: JoinHandle<()>,
 }
 
-/// A request to one of the two routes, after it was answered.
-#[derive(Debug)]
-pub(super) struct AnsweredRequest {
-    /// The name of the bundled webhook. `None`: another client sent the request.
-    pub(super) sample: Option<String>,
-    pub(super) path: String,
-    pub(super) status: u16,
-    /// The delivery id, if the receiver acknowledged the webhook.
-    pub(super) delivery: Option<String>,
-    pub(super) body: Vec<u8>,
-}
-
 /// What every request needs.
 #[derive(Clone)]
 struct Context {
     functions: Functions,
-    answered: UnboundedSender<AnsweredRequest>,
+    news: UnboundedSender<News>,
 }
 
 impl Gateway {
-    /// Starts the server. `answered` receives each request to a route once the receiver has answered it.
-    pub(super) async fn open(
-        port: Option<u16>,
-        functions: Functions,
-        answered: UnboundedSender<AnsweredRequest>,
-    ) -> Result<Self> {
+    /// Starts the server. `news` receives each request once it is answered.
+    pub(super) async fn open(port: Option<u16>, functions: Functions, news: UnboundedSender<News>) -> Result<Self> {
         let listener = match port {
             Some(port) => TcpListener::bind(("127.0.0.1", port))
                 .await
@@ -83,7 +71,7 @@ impl Gateway {
         let router = Router::new()
             .fallback(handle)
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-            .with_state(Context { functions, answered });
+            .with_state(Context { functions, news });
         let server = tokio::spawn(async move {
             // Runs until it is aborted.
             let _ = axum::serve(listener, router).await;
@@ -106,6 +94,7 @@ async fn handle(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
+    let (at, start) = (Timestamp::now(), Instant::now());
     let path = percent_decode_str(uri.path()).decode_utf8_lossy().into_owned();
     let Some(route) = Route::of(&path).filter(|_| method == Method::POST) else {
         return gateway_response(StatusCode::NOT_FOUND, "Not Found");
@@ -115,10 +104,28 @@ async fn handle(
         Ok(output) => to_http(&output),
         Err(_) => (gateway_response(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"), None),
     };
-    let sample = headers.get(SAMPLE_HEADER).and_then(|name| name.to_str().ok()).map(str::to_owned);
-    let status = response.status().as_u16();
-    let _ = context.answered.send(AnsweredRequest { sample, path, status, delivery, body: body.to_vec() });
-    response
+    let (parts, answer) = response.into_parts();
+    let answer = axum::body::to_bytes(answer, usize::MAX).await.unwrap_or_default();
+    let request = Request {
+        id: delivery.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+        sample: headers.get(SAMPLE_HEADER).map(text),
+        at,
+        method: method.to_string(),
+        path,
+        headers: without_token(&headers),
+        body,
+        status: parts.status.as_u16(),
+        answer: answer.clone(),
+        took: start.elapsed(),
+    };
+    let _ = context.news.send(News::Answered(request));
+    Response::from_parts(parts, Body::from(answer))
+}
+
+/// The headers that may be shown.
+fn without_token(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let shown = headers.iter().filter(|(name, _)| *name != TOKEN_HEADER && *name != SAMPLE_HEADER);
+    join_repeated(shown.map(|(name, value)| (name.as_str().to_owned(), text(value))))
 }
 
 /// One of the two routes in template.yaml.

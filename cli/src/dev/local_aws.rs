@@ -9,11 +9,13 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use aws_smithy_http_client::Builder;
 use ledger::{dynamo::DynamoLedger, item::Item, key::Key, store::Ledger as _};
 use serde::Deserialize;
-use serde_json::value::RawValue;
-use shared::{domain_event::Detail, envelope::Envelope};
+use shared::envelope::Envelope;
 use tokio::{process::Command, sync::Mutex};
 
-use super::children::{Children, free_port};
+use super::{
+    children::{Children, free_port},
+    happening::Event,
+};
 use crate::{project::Project, stack::LOCAL_KEY};
 
 /// The region in which the functions run. moto has every region; this one is near most of Xendit's merchants.
@@ -25,6 +27,9 @@ pub(super) const CREDENTIALS: [(&str, &str); 2] =
 
 /// The most messages that SQS returns from one call.
 const MAX_MESSAGES: i32 = 10;
+
+/// How long dead letters are invisible to others while they are read.
+const READING_SECS: i32 = 30;
 
 /// The names of the resources that `stack.py` created.
 #[derive(Debug, Deserialize)]
@@ -44,14 +49,8 @@ pub(super) struct LocalAws {
     pub(super) names: Arc<Names>,
     sqs: aws_sdk_sqs::Client,
     ledger: DynamoLedger,
-    results: Arc<Mutex<Results>>,
-}
-
-/// What was read from the dead-letter queue and from the queue of published events so far, by delivery id.
-#[derive(Default)]
-struct Results {
-    published: HashMap<String, Vec<String>>,
-    parked: HashMap<String, String>,
+    /// The reasons in the dead-letter queue, by delivery id.
+    parked: Arc<Mutex<HashMap<String, String>>>,
 }
 
 impl LocalAws {
@@ -85,7 +84,7 @@ impl LocalAws {
             ledger: DynamoLedger::new(aws_sdk_dynamodb::Client::from_conf(dynamodb), names.table.clone()),
             names: Arc::new(names),
             sqs: aws_sdk_sqs::Client::from_conf(sqs),
-            results: Arc::default(),
+            parked: Arc::default(),
         })
     }
 
@@ -104,35 +103,35 @@ impl LocalAws {
         Ok(self.ledger.get(key).await?)
     }
 
-    /// The types of the domain events that were published for a delivery so far.
-    pub(super) async fn published(&self, delivery: &str) -> Result<Vec<String>> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "kebab-case")]
-        struct Published {
-            detail_type: String,
-            detail: Box<RawValue>,
-        }
-
-        let mut results = self.results.lock().await;
-        for message in self.receive_all(&self.names.published_url).await? {
-            let event: Published = serde_json::from_str(message.body().unwrap_or_default())?;
-            let detail =
-                Detail::read(event.detail.get()).context("an event on the bus does not have this schema version")?;
-            results.published.entry(detail.delivery_id).or_default().push(event.detail_type);
-        }
-        Ok(results.published.get(delivery).cloned().unwrap_or_default())
+    /// The domain events that were published since the last call.
+    pub(super) async fn published(&self) -> Result<Vec<Event>> {
+        let messages = self.receive_all(&self.names.published_url).await?;
+        Ok(messages.into_iter().filter_map(|message| Event::read(message.body?)).collect())
     }
 
     /// The reason why a delivery is in the dead-letter queue. `None`: it is not there.
     pub(super) async fn parked(&self, delivery: &str) -> Result<Option<String>> {
-        let mut results = self.results.lock().await;
-        // The messages stay in the queue, so that the user can read them there.
-        for message in self.receive_from(&self.names.dlq_url, Some(1), Duration::ZERO).await? {
-            let Ok(envelope) = Envelope::open(message.body().unwrap_or_default()) else { continue };
-            let reason = message.message_attributes().and_then(|all| all.get("reason")?.string_value());
-            results.parked.insert(envelope.delivery.id, reason.unwrap_or("no reason given").to_owned());
+        let mut parked = self.parked.lock().await;
+        let mut seen = Vec::new();
+        loop {
+            let batch = self.receive_from(&self.names.dlq_url, Some(READING_SECS), Duration::ZERO).await?;
+            if batch.is_empty() {
+                break;
+            }
+            for message in &batch {
+                let Ok(envelope) = Envelope::open(message.body().unwrap_or_default()) else { continue };
+                let reason = message.message_attributes().and_then(|all| all.get("reason")?.string_value());
+                parked.insert(envelope.delivery.id, reason.unwrap_or("no reason given").to_owned());
+            }
+            seen.extend(batch);
         }
-        Ok(results.parked.get(delivery).cloned())
+        // The messages stay in the queue, so that the user can read them there.
+        for message in &seen {
+            let handle = message.receipt_handle().unwrap_or_default();
+            let visible = self.sqs.change_message_visibility().queue_url(&self.names.dlq_url).visibility_timeout(0);
+            visible.receipt_handle(handle).send().await?;
+        }
+        Ok(parked.get(delivery).cloned())
     }
 
     /// Receives and deletes all messages of a queue.

@@ -5,24 +5,26 @@
 //! failed. A failed message stays in the queue and is received again after its visibility timeout.
 
 use aws_sdk_sqs::types::Message;
-use shared::envelope::{Delivery, Envelope};
+use serde_json::Value;
+use shared::envelope::Envelope;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     functions::{Function, Functions},
     local_aws::LocalAws,
+    tracker::News,
 };
 
 pub(super) struct Poller {
     aws: LocalAws,
     functions: Functions,
-    deleted: UnboundedSender<Delivery>,
+    news: UnboundedSender<News>,
 }
 
 impl Poller {
-    /// `deleted` receives the delivery of each message that was deleted from the queue.
-    pub(super) fn new(aws: LocalAws, functions: Functions, deleted: UnboundedSender<Delivery>) -> Self {
-        Self { aws, functions, deleted }
+    /// `news` receives the delivery of each message that was deleted from the queue.
+    pub(super) fn new(aws: LocalAws, functions: Functions, news: UnboundedSender<News>) -> Self {
+        Self { aws, functions, news }
     }
 
     /// Polls until the task is aborted. It ignores errors: they mean that a process has exited, which `Children` reports.
@@ -39,11 +41,21 @@ impl Poller {
             let is_done = |message: &&Message| !to_retry.contains(message.message_id().unwrap_or_default());
             for message in messages.iter().filter(is_done) {
                 if self.aws.delete(message).await.is_ok()
-                    && let Ok(envelope) = Envelope::open(message.body().unwrap_or_default())
+                    && let Some(delivery) = delivery_of(message.body().unwrap_or_default())
                 {
-                    let _ = self.deleted.send(envelope.delivery);
+                    let _ = self.news.send(News::Deleted(delivery));
                 }
             }
         }
     }
+}
+
+/// The delivery id of a message: in an envelope, or in S3's notification of an envelope in the inbox, whose key ends with it.
+fn delivery_of(body: &str) -> Option<String> {
+    if let Ok(envelope) = Envelope::open(body) {
+        return Some(envelope.delivery.id);
+    }
+    let notification: Value = serde_json::from_str(body).ok()?;
+    let key = notification.pointer("/Records/0/s3/object/key")?.as_str()?;
+    key.rsplit('/').next().map(str::to_owned)
 }

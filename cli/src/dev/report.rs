@@ -1,132 +1,19 @@
 //! Report: prints the result of each webhook, as a table or as JSON lines.
 
-use std::{io::IsTerminal as _, path::Path};
+use std::{io::IsTerminal as _, path::Path, sync::Arc};
 
 use anyhow::Result;
 use comfy_table::{Cell, Color, Table, presets::NOTHING};
-use ledger::{state::State, update::Update};
-use serde::Serialize;
-use shared::{envelope::Delivery, topic::Topic, webhook::Webhook};
 
-use super::{gateway::AnsweredRequest, local_aws::LocalAws};
+use super::happening::Row;
 use crate::stack::Stack;
-
-/// One webhook and its result: every further JSON line.
-#[derive(Serialize)]
-pub(super) struct Row {
-    /// The name of the bundled webhook. `None`: another client sent the webhook.
-    webhook: Option<String>,
-    status: u16,
-    /// The delivery id. `None`: the receiver did not acknowledge the webhook.
-    pub(super) delivery: Option<String>,
-    event: Option<String>,
-    kind: Option<&'static str>,
-    phase: Option<&'static str>,
-    id: Option<String>,
-    amount: Option<String>,
-    currency: Option<String>,
-    /// Whether the ledger holds the webhook's fact or a newer one.
-    in_ledger: bool,
-    /// Why the message is in the dead-letter queue. `None`: it is not there.
-    parked: Option<String>,
-    /// The types of the domain events that were published for the webhook.
-    published: Vec<String>,
-    #[serde(skip)]
-    path: String,
-    #[serde(skip)]
-    body: Vec<u8>,
-}
-
-impl Row {
-    pub(super) fn new(request: AnsweredRequest) -> Self {
-        Self {
-            webhook: request.sample,
-            status: request.status,
-            delivery: request.delivery,
-            event: None,
-            kind: None,
-            phase: None,
-            id: None,
-            amount: None,
-            currency: None,
-            in_ledger: false,
-            parked: None,
-            published: Vec::new(),
-            path: request.path,
-            body: request.body,
-        }
-    }
-
-    /// Fills in the result of a webhook whose message was deleted from the queue.
-    ///
-    /// It derives what the ledger must hold from the request at the gateway, not from the message. It needs the message only
-    /// for the time of arrival: the ledger ignores times in a body that are far later.
-    pub(super) async fn complete(&mut self, delivery: Delivery, aws: &LocalAws) -> Result<()> {
-        let topic = self.path.strip_prefix("/webhook/").and_then(|topic| topic.parse::<Topic>().ok());
-        let id = delivery.id.clone();
-        let Ok(webhook) = Webhook::parse(&self.body, topic.as_ref()) else {
-            self.parked = aws.parked(&id).await?;
-            return Ok(());
-        };
-        let update = Update::new(&webhook, delivery);
-        let state = State::from(&update.observation);
-        let item = aws.item(&update.key()).await?;
-        self.in_ledger = item.is_some_and(|item| item.state.clone().merge(state.clone()) == item.state);
-        self.published = aws.published(&id).await?;
-        if !self.in_ledger {
-            self.parked = aws.parked(&id).await?;
-        }
-        let seen = update.observation;
-        let money = state.paid_in_all().or(seen.requested);
-        self.amount = money.as_ref().map(|money| money.amount.to_string());
-        self.currency = money.map(|money| money.currency.to_string());
-        self.event = Some(seen.event);
-        self.kind = Some(seen.stage.kind().as_str());
-        self.phase = Some(seen.stage.phase());
-        self.id = Some(seen.id);
-        Ok(())
-    }
-
-    fn is_acknowledged(&self) -> bool {
-        self.delivery.is_some()
-    }
-
-    fn is_lost(&self) -> bool {
-        self.is_acknowledged() && !self.in_ledger && self.parked.is_none()
-    }
-
-    fn cells(&self) -> [Cell; 6] {
-        let stage = match (self.kind, self.phase) {
-            (Some(kind), Some(phase)) => format!("{kind}.{phase}"),
-            _ => String::new(),
-        };
-        let amount = match (&self.currency, &self.amount) {
-            (Some(currency), Some(amount)) => format!("{currency} {amount}"),
-            _ => String::new(),
-        };
-        let result = match &self.parked {
-            _ if !self.is_acknowledged() => Cell::new(format!("HTTP {}", self.status)).fg(Color::Red),
-            Some(reason) => Cell::new(format!("parked: {reason}")).fg(Color::Yellow),
-            None if self.in_ledger => Cell::new("in the ledger").fg(Color::Green),
-            None => Cell::new("lost").fg(Color::Red),
-        };
-        [
-            Cell::new(self.webhook.as_deref().unwrap_or("(not bundled)")),
-            Cell::new(stage),
-            Cell::new(self.id.as_deref().unwrap_or_default()),
-            Cell::new(amount),
-            result,
-            Cell::new(self.published.join(", ")),
-        ]
-    }
-}
 
 pub(super) struct Report {
     json: bool,
     /// The number of bundled webhooks.
     expected: usize,
     /// The bundled webhooks whose result is known.
-    rows: Vec<Row>,
+    rows: Vec<Arc<Row>>,
     instructions: String,
 }
 
@@ -153,12 +40,12 @@ impl Report {
     }
 
     /// Adds a webhook whose result is known.
-    pub(super) fn add(&mut self, row: Row) -> Result<()> {
+    pub(super) fn add(&mut self, row: Arc<Row>) -> Result<()> {
         if self.json {
             anstream::println!("{}", serde_json::to_string(&row)?);
         } else if row.webhook.is_none() {
             let mut table = table();
-            table.add_row(row.cells());
+            table.add_row(cells(&row));
             anstream::println!("{table}");
         }
         if row.webhook.is_some() {
@@ -188,7 +75,7 @@ impl Report {
         let mut table = table();
         table.set_header(["webhook", "kind.phase", "id", "amount", "result", "published"]);
         for row in &self.rows {
-            table.add_row(row.cells());
+            table.add_row(cells(row));
         }
         anstream::println!("{table}\n\n{}", self.totals());
     }
@@ -213,6 +100,32 @@ impl Report {
             self.rows.iter().map(|row| row.published.len()).sum::<usize>(),
         )
     }
+}
+
+fn cells(row: &Row) -> [Cell; 6] {
+    let stage = match (row.kind, row.phase) {
+        (Some(kind), Some(phase)) => format!("{kind}.{phase}"),
+        _ => String::new(),
+    };
+    let amount = match (&row.currency, &row.amount) {
+        (Some(currency), Some(amount)) => format!("{currency} {amount}"),
+        _ => String::new(),
+    };
+    let result = match (&row.parked, &row.problem) {
+        _ if !row.is_acknowledged() => Cell::new(format!("HTTP {}", row.status)).fg(Color::Red),
+        (Some(reason), _) => Cell::new(format!("parked: {reason}")).fg(Color::Yellow),
+        _ if row.in_ledger => Cell::new("in the ledger").fg(Color::Green),
+        (_, Some(problem)) => Cell::new(format!("unknown: {problem}")).fg(Color::Yellow),
+        _ => Cell::new("lost").fg(Color::Red),
+    };
+    [
+        Cell::new(row.webhook.as_deref().unwrap_or("(not bundled)")),
+        Cell::new(stage),
+        Cell::new(row.id.as_deref().unwrap_or_default()),
+        Cell::new(amount),
+        result,
+        Cell::new(row.published.join(", ")),
+    ]
 }
 
 fn table() -> Table {

@@ -1,0 +1,210 @@
+//! Happening: what happens in a running local stack, as values. `tracker` puts them on one broadcast channel.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use anyhow::Result;
+use axum::body::Bytes;
+use jiff::Timestamp;
+use ledger::{state::State, update::Update};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use shared::{
+    domain_event::Detail,
+    envelope::{Delivery, Environment},
+    topic::Topic,
+    webhook::Webhook,
+};
+
+use super::local_aws::LocalAws;
+
+/// Something that happened in the local stack.
+#[derive(Clone, Debug)]
+pub(crate) enum Happening {
+    /// The gateway answered a request. An acknowledged webhook has its result later; every other request has it at once.
+    Request(Arc<Request>),
+    /// The result of a request is known.
+    Result(Arc<Row>),
+    /// A domain event was published on the bus.
+    Event(Arc<Event>),
+}
+
+/// A request and its answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// The delivery id of an acknowledged webhook. The functions' logs have it for every request that reached the receiver.
+    pub(crate) id: String,
+    /// The name of the bundled webhook. `None`: another client sent the request.
+    pub(crate) sample: Option<String>,
+    pub(crate) at: Timestamp,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    /// The headers without the callback token.
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Bytes,
+    pub(crate) status: u16,
+    pub(crate) answer: Bytes,
+    pub(crate) took: Duration,
+}
+
+/// A webhook and its result: one line of the report, and with `--json` one object.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Row {
+    /// The name of the bundled webhook. `None`: another client sent the webhook.
+    pub(crate) webhook: Option<String>,
+    pub(crate) at: Timestamp,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) status: u16,
+    /// The delivery id. `None`: the receiver did not acknowledge the webhook.
+    pub(crate) delivery: Option<String>,
+    pub(crate) event: Option<String>,
+    pub(crate) kind: Option<&'static str>,
+    pub(crate) phase: Option<&'static str>,
+    pub(crate) id: Option<String>,
+    pub(crate) amount: Option<String>,
+    pub(crate) currency: Option<String>,
+    /// Whether the ledger holds the webhook's fact or a newer one.
+    pub(crate) in_ledger: bool,
+    /// Why the message is in the dead-letter queue. `None`: it is not there.
+    pub(crate) parked: Option<String>,
+    /// The types of the domain events that were published for the webhook.
+    pub(crate) published: Vec<String>,
+    /// Why the result could not be read from the emulated AWS. `None`: it was read.
+    pub(crate) problem: Option<String>,
+}
+
+/// A domain event on the bus.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    /// Such as `invoice.paid`.
+    pub(crate) detail_type: String,
+    /// The delivery that caused it.
+    pub(crate) delivery: String,
+    /// The whole event as EventBridge passes it to a target, as JSON.
+    pub(crate) json: String,
+}
+
+impl Event {
+    /// Reads an event as EventBridge passes it to a target. `None`: it is none of this system's.
+    pub(super) fn read(json: String) -> Option<Self> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        struct Published {
+            detail_type: String,
+            detail: Box<RawValue>,
+        }
+
+        let json = without_infinity(json);
+        let Published { detail_type, detail } = serde_json::from_str(&json).ok()?;
+        let delivery = Detail::read(detail.get())?.delivery_id;
+        Some(Self { detail_type, delivery, json })
+    }
+}
+
+/// The JSON text, with `null` for each `Infinity`, which moto writes for a number that is too large for a float.
+fn without_infinity(json: String) -> String {
+    if !json.contains("Infinity") {
+        return json;
+    }
+    let mut fixed = String::with_capacity(json.len());
+    let (mut in_string, mut rest) = (false, json.as_str());
+    while let Some(c) = rest.chars().next() {
+        let number = ["-Infinity", "Infinity"].into_iter().find(|text| !in_string && rest.starts_with(text));
+        let taken = match (c, number) {
+            (_, Some(text)) => text.len(),
+            ('\\', _) => c.len_utf8() + rest.chars().nth(1).map_or(0, char::len_utf8),
+            _ => c.len_utf8(),
+        };
+        in_string ^= c == '"';
+        let (copied, left) = rest.split_at(taken);
+        fixed.push_str(if number.is_some() { "null" } else { copied });
+        rest = left;
+    }
+    fixed
+}
+
+impl Request {
+    /// Whether the receiver stored the webhook.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+impl Row {
+    /// The row of a request whose result is not known.
+    pub(super) fn new(request: &Request) -> Self {
+        Self {
+            webhook: request.sample.clone(),
+            at: request.at,
+            method: request.method.clone(),
+            path: request.path.clone(),
+            status: request.status,
+            delivery: request.is_acknowledged().then(|| request.id.clone()),
+            event: None,
+            kind: None,
+            phase: None,
+            id: None,
+            amount: None,
+            currency: None,
+            in_ledger: false,
+            parked: None,
+            published: Vec::new(),
+            problem: None,
+        }
+    }
+
+    /// The row of an acknowledged webhook whose message was deleted from the queue.
+    ///
+    /// It derives what the ledger must hold from the request at the gateway, not from the message.
+    pub(super) async fn complete(request: &Request, published: Vec<String>, aws: &LocalAws) -> Self {
+        let mut row = Self { published, ..Self::new(request) };
+        if let Err(error) = row.look_up(request, aws).await {
+            row.problem = Some(format!("{error:#}"));
+        }
+        row
+    }
+
+    async fn look_up(&mut self, request: &Request, aws: &LocalAws) -> Result<()> {
+        let topic = request.path.strip_prefix("/webhook/").and_then(|topic| topic.parse::<Topic>().ok());
+        let Ok(webhook) = Webhook::parse(&request.body, topic.as_ref()) else {
+            self.parked = aws.parked(&request.id).await?;
+            return Ok(());
+        };
+        let delivery = Delivery {
+            id: request.id.clone(),
+            received_at: request.at,
+            environment: Environment::Test,
+            token: "local".to_owned(),
+            topic: topic.clone(),
+            webhook_id: None,
+            api_version: None,
+            content_type: None,
+        };
+        let update = Update::new(&webhook, delivery);
+        let key = update.key();
+        let state = State::from(&update.observation);
+        let seen = update.observation;
+        let money = state.paid_in_all().or(seen.requested);
+        self.amount = money.as_ref().map(|money| money.amount.to_string());
+        self.currency = money.map(|money| money.currency.to_string());
+        self.event = Some(seen.event);
+        self.kind = Some(seen.stage.kind().as_str());
+        self.phase = Some(seen.stage.phase());
+        self.id = Some(seen.id);
+        let item = aws.item(&key).await?;
+        self.in_ledger = item.is_some_and(|item| item.state.clone().merge(state) == item.state);
+        if !self.in_ledger {
+            self.parked = aws.parked(&request.id).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        self.delivery.is_some()
+    }
+
+    /// Whether the webhook was acknowledged, its message is gone, and nothing holds it: a bug in the functions.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_acknowledged() && !self.in_ledger && self.parked.is_none() && self.problem.is_none()
+    }
+}
