@@ -495,7 +495,7 @@ async fn an_envelope_from_the_other_environment_is_parked() {
     let story = Story::new();
     story.queue.put(&envelope_of(Environment::Live, &invoice("inv-1", "PAID")));
     story.pump().await;
-    assert_eq!(story.parked_reasons(), ["the webhook is from the live environment, and this is test"]);
+    assert_eq!(story.parked_reasons(), ["the webhook is from the live environment, but this stack is test"]);
     assert!(story.ledger.items().is_empty());
 }
 
@@ -630,7 +630,7 @@ async fn a_batch_that_is_nearly_out_of_time_is_retried_untouched() {
     story.queue.apply_response(&batch, Some(&answer));
     assert_eq!(story.queue.depth(), 2);
     assert!(story.ledger.calls().is_empty(), "no message was started");
-    assert!(story.source.delays().iter().all(|delay| delay.as_secs() <= 1), "it is redelivered at once");
+    assert!(story.source.delays().iter().all(|delay| delay.as_secs() <= 5), "it is redelivered soon");
     story.drain().await;
     assert_eq!(story.event_types(), ["invoice.paid", "invoice.paid"]);
 }

@@ -107,7 +107,11 @@ fn a_processor_with_malformed_token_accounts_does_not_start() {
 
 #[test]
 fn a_function_with_an_unknown_environment_or_log_level_does_not_start() {
-    for (name, wrong, holds) in [("ENVIRONMENT", "production", "`test` or `live`"), ("LOG_LEVEL", "loud", "`trace`")] {
+    for (name, wrong, holds) in [
+        ("ENVIRONMENT", "production", "`test` or `live`"),
+        ("LOG_LEVEL", "loud", "`trace`"),
+        ("LOG_LEVEL", "warn", "`trace`"),
+    ] {
         for (function, variables) in [("receiver", &RECEIVER[..]), ("processor", &PROCESSOR)] {
             let mut variables = without(variables, name);
             variables.push((name, wrong));

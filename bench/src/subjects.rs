@@ -89,6 +89,7 @@ fn ours(cloud: &Cloud, more: &[(&'static str, String)]) -> Vec<(&'static str, St
         ("QUEUE_URL", queue_url(cloud)),
         ("INBOX_BUCKET", "inbox".to_owned()),
         ("ENVIRONMENT", "test".to_owned()),
+        ("TOKEN_ACCOUNTS", String::new()),
         ("LOG_LEVEL", "info".to_owned()),
     ];
     environment.extend_from_slice(more);

@@ -85,8 +85,8 @@ fn is_more_known(before: &State, after: &State) -> bool {
     amount_became_known(before, after)
         || is_captured_again(before, after)
         || (before.reference.is_empty() && !after.reference.is_empty())
-        || (!before.is_amount_mismatch() && after.is_amount_mismatch())
-        || (!before.is_paid_late() && after.is_paid_late())
+        || (before.has_money() && !before.differs_from_requested() && after.differs_from_requested())
+        || (before.has_money() && before.is_money_late() != after.is_money_late())
 }
 
 /// Whether there is one more capture while the sum is in doubt, and no conflict to announce about it.

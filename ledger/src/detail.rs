@@ -33,9 +33,6 @@ pub enum Body {
 pub fn event(item: &Item, id: &str, pending: &Pending, update: &Update, body: Body) -> DomainEvent {
     let state = pending.state.as_deref().unwrap_or(&item.state);
     let mut detail = detail(state, id, pending, update);
-    if let Some(entry) = item.history.iter().find(|entry| entry.delivery == pending.delivery) {
-        (detail.received_at, detail.token_label) = (entry.received_at, entry.token.clone());
-    }
     let is_of_this_body = pending.delivery == update.delivery.id;
     detail.body = update.body.clone().filter(|_| body == Body::Included && is_of_this_body);
     detail.body_omitted = detail.body.is_none();
@@ -48,14 +45,14 @@ pub fn event(item: &Item, id: &str, pending: &Pending, update: &Update, body: Bo
 }
 
 fn detail(state: &State, id: &str, pending: &Pending, update: &Update) -> Detail {
-    let (seen, delivery) = (&update.observation, &update.delivery);
+    let seen = &update.observation;
     let about = pending.stage.unwrap_or(state.stage);
     // Late and mismatch flags belong only to events that announce money.
     let is_money = pending.detail_type != CONFLICT && about.money_stage().is_some();
     Detail {
         schema_version: SCHEMA_VERSION,
         id: id.to_owned(),
-        environment: delivery.environment,
+        environment: update.delivery.environment,
         source: Source::Webhook,
         account: state.account.clone(),
         subject: Subject {
@@ -78,12 +75,12 @@ fn detail(state: &State, id: &str, pending: &Pending, update: &Update) -> Detail
         captures_omitted: state.captures_overflow,
         conflicting_amounts: conflicting_amounts(state),
         conflicting_references: conflicting(&state.reference).cloned().collect(),
-        paid_late: is_money && state.is_paid_late(),
-        amount_mismatch: is_money && state.is_amount_mismatch(),
+        paid_late: is_money && state.is_money_late(),
+        amount_mismatch: is_money && state.differs_from_requested(),
         occurred_at: if about == state.stage { state.occurred_at } else { state.money_at },
-        received_at: delivery.received_at,
+        received_at: pending.received_at,
         delivery_id: pending.delivery.clone(),
-        token_label: delivery.token.clone(),
+        token_label: pending.token.clone(),
         version: pending.version,
         body: None,
         body_omitted: true,

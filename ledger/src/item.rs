@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use shared::{
     domain_event::CONFLICT,
+    envelope::Delivery,
     lifecycle::{Kind, Stage},
 };
 
@@ -32,6 +33,10 @@ const MAX_HISTORY: usize = 50;
 /// have been deleted from the dead-letter queue are never redelivered.
 const MANY_PENDING: usize = 25;
 
+/// How long an unpublished event waits for the redelivery of its own message. A message lives for 4 days in the queue and for
+/// 14 in the dead-letter queue. After that, the subject's next delivery publishes the event, be it a duplicate.
+const MESSAGE_LIFETIME: SignedDuration = SignedDuration::from_hours(20 * 24);
+
 /// How many may wait at most. More mean that the bus has been down for long: further deliveries wait in the queue.
 const MAX_PENDING: usize = 100;
 
@@ -45,7 +50,7 @@ pub struct Item {
     pub key: Key,
     /// The format of the item.
     pub format: u32,
-    /// Counts the writes.
+    /// Grows with each change and each clearing of the outbox.
     pub version: u64,
     /// The first reference, for the index by reference. It never changes, so that the index is written once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,7 +58,7 @@ pub struct Item {
     /// The kind, for the index of open subjects. `None`: it is not open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<String>,
-    /// When the subject was first heard of, for the same index.
+    /// When its first webhook was received, for the same index.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "sortable")]
     pub since: Option<Timestamp>,
     /// What is known.
@@ -67,7 +72,7 @@ pub struct Item {
     pub forgotten: u64,
 }
 
-/// A time with six digits after the second, always: as text it sorts as it does as a time.
+/// A time with six digits after the second, always: its text sorts chronologically.
 pub(crate) fn in_index(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
@@ -90,6 +95,10 @@ pub struct Pending {
     pub detail_type: String,
     /// The delivery that made the change, and publishes it.
     pub delivery: String,
+    /// When that was received.
+    pub received_at: Timestamp,
+    /// The label of the token that it carried.
+    pub token: String,
     /// A later delivery that publishes it instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_over_by: Option<String>,
@@ -216,8 +225,8 @@ impl Item {
         Ok(next)
     }
 
-    /// The outbox before a delivery's change, with the current state beside each event that is about it. An event whose
-    /// state does not fit is built from a later one.
+    /// The outbox before a delivery's change. Each event about the current state gets a copy of that state; if the copy does
+    /// not fit, the event is built from a later state.
     fn outbox_before(&self, delivery: &str) -> BTreeMap<String, Pending> {
         let mut outbox = self.outbox.clone();
         let (is_crowded, mut bytes) = (outbox.len() >= MANY_PENDING, json(&outbox).len());
@@ -244,10 +253,11 @@ impl Item {
         self.forgotten += surplus as u64;
     }
 
-    /// A delivery's unpublished events, in the order in which they happened: money before what came after it, and a conflict
-    /// last.
-    pub fn pending_of(&self, delivery: &str) -> Vec<(&str, &Pending)> {
-        let of_it = self.outbox.iter().filter(|(_, it)| it.publisher() == delivery);
+    /// The unpublished events that a delivery publishes: its own, and those whose own message has expired. In the order in
+    /// which they happened: money before what came after it, and a conflict last.
+    pub fn pending_of(&self, delivery: &Delivery) -> Vec<(&str, &Pending)> {
+        let is_of_it = |it: &Pending| it.publisher() == delivery.id || it.is_abandoned_at(delivery.received_at);
+        let of_it = self.outbox.iter().filter(|(_, it)| is_of_it(it));
         let mut pending: Vec<_> = of_it.map(|(id, it)| (id.as_str(), it)).collect();
         pending.sort_by_key(|(_, it)| (it.version, it.detail_type == CONFLICT, it.stage.is_none()));
         pending
@@ -274,6 +284,8 @@ impl Pending {
         Self {
             detail_type: about.detail_type().to_owned(),
             delivery: update.delivery.id.clone(),
+            received_at: update.delivery.received_at,
+            token: update.delivery.token.clone(),
             taken_over_by: None,
             version,
             stage,
@@ -284,8 +296,13 @@ impl Pending {
     }
 
     /// The delivery that publishes it.
-    fn publisher(&self) -> &str {
+    pub fn publisher(&self) -> &str {
         self.taken_over_by.as_ref().unwrap_or(&self.delivery)
+    }
+
+    /// Whether no message can be redelivered any more that would publish it.
+    fn is_abandoned_at(&self, now: Timestamp) -> bool {
+        now.duration_since(self.received_at) > MESSAGE_LIFETIME
     }
 }
 

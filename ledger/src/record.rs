@@ -9,8 +9,9 @@
 //! 3. **Clear** the published events from each item.
 //!
 //! A crash before a write leaves nothing. One after it leaves events in the outbox, under the id of the delivery that made
-//! the change. When that message is redelivered, it publishes them with the same ids and bytes. No other delivery does, so
-//! that none waits for another. A lost reply needs no special case: the next try finds the change and its events.
+//! the change. When that message is redelivered, it publishes them with the same ids and bytes. Other deliveries leave them
+//! alone while that message may live (`item`), so that a duplicate waits for nothing. A lost reply needs no special case:
+//! the next try finds the change and its events.
 //!
 //! A fresh fact costs two writes and a publish; a duplicate or an older fact one refused write.
 
@@ -87,8 +88,7 @@ struct Written {
 
 /// An event to publish, with its result.
 struct Outgoing {
-    /// The index of its update.
-    of: usize,
+    update_index: usize,
     event: DomainEvent,
     body: Body,
     result: Result<(), NotPublished>,
@@ -102,7 +102,7 @@ enum NotPublished {
     Panicked,
 }
 
-/// Applies updates. One result for each, in their order; one that fails, or panics, touches no other.
+/// Applies updates. One result for each, in their order; one that fails, or panics, affects no other.
 pub async fn record<L: Ledger, B: Bus>(ledger: &L, bus: &B, updates: &[Update]) -> Vec<Result<Recorded, NotRecorded>> {
     let mut written = write_all(ledger, updates).await;
     let mut outgoing = events_of_all(updates, &mut written);
@@ -110,9 +110,9 @@ pub async fn record<L: Ledger, B: Bus>(ledger: &L, bus: &B, updates: &[Update]) 
     let cleared = clear_all(ledger, &written, &outgoing).await;
     let results = written.into_iter().zip(cleared).zip(updates).enumerate();
     results
-        .map(|(of, ((written, cleared), update))| {
+        .map(|(index, ((written, cleared), update))| {
             let conflict = written.as_ref().is_ok_and(|written| written.item.is_conflict_of(&update.delivery.id));
-            conclude(written?.recorded, conflict, cleared, outgoing.iter().filter(|it| it.of == of))
+            conclude(written?.recorded, conflict, cleared, outgoing.iter().filter(|it| it.update_index == index))
         })
         .collect()
 }
@@ -122,17 +122,17 @@ pub async fn record<L: Ledger, B: Bus>(ledger: &L, bus: &B, updates: &[Update]) 
 /// Writes subjects concurrently, each once for all its updates.
 async fn write_all<L: Ledger>(ledger: &L, updates: &[Update]) -> Vec<Result<Written, NotRecorded>> {
     let mut subjects: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
-    for (of, update) in updates.iter().enumerate() {
-        subjects.entry(update.key()).or_default().push(of);
+    for (index, update) in updates.iter().enumerate() {
+        subjects.entry(update.key()).or_default().push(index);
     }
-    let written = join_all(subjects.iter().map(async |(key, places)| {
-        let updates: Vec<_> = places.iter().filter_map(|of| updates.get(*of)).collect();
+    let written = join_all(subjects.iter().map(async |(key, indexes)| {
+        let updates: Vec<_> = indexes.iter().filter_map(|index| updates.get(*index)).collect();
         let written = AssertUnwindSafe(write(ledger, key, &updates)).catch_unwind().await;
         written.unwrap_or_else(|_| all(&updates, &NotRecorded::Panicked))
     }))
     .await;
     let mut results: Vec<_> = subjects.into_values().flatten().zip(written.into_iter().flatten()).collect();
-    results.sort_unstable_by_key(|(of, _)| *of);
+    results.sort_unstable_by_key(|(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()
 }
 
@@ -199,14 +199,14 @@ fn all(updates: &[&Update], reason: &NotRecorded) -> Vec<Result<Written, NotReco
 /// The events of all updates, each once: one delivery may be in two messages.
 fn events_of_all(updates: &[Update], written: &mut [Result<Written, NotRecorded>]) -> Vec<Outgoing> {
     let mut outgoing: Vec<Outgoing> = Vec::new();
-    for (of, (update, written)) in updates.iter().zip(written).enumerate() {
+    for (index, (update, written)) in updates.iter().zip(written).enumerate() {
         let Ok(Written { item, .. }) = written else { continue };
         match catch_unwind(AssertUnwindSafe(|| events_of(item, update))) {
             Ok(events) => {
                 for event in events {
                     if outgoing.iter().all(|it| it.event.id != event.id) {
                         outgoing.push(Outgoing {
-                            of,
+                            update_index: index,
                             event,
                             body: Body::Included,
                             result: Err(NotPublished::NotTried),
@@ -221,7 +221,7 @@ fn events_of_all(updates: &[Update], written: &mut [Result<Written, NotRecorded>
 }
 
 fn events_of(item: &Item, update: &Update) -> Vec<DomainEvent> {
-    let pending = item.pending_of(&update.delivery.id);
+    let pending = item.pending_of(&update.delivery);
     pending.into_iter().map(|(id, pending)| detail::event(item, id, pending, update, Body::Included)).collect()
 }
 
@@ -235,7 +235,10 @@ async fn publish_all<B: Bus>(
     let is_refused = |it: &&mut Outgoing| matches!(it.result, Err(NotPublished::Refused(PublishError::Permanent(_))));
     let mut refused: Vec<_> = outgoing.iter_mut().filter(is_refused).collect();
     for it in &mut refused {
-        let Some((update, Ok(Written { item, .. }))) = updates.get(it.of).zip(written.get(it.of)) else { continue };
+        let Some((update, Ok(Written { item, .. }))) = updates.get(it.update_index).zip(written.get(it.update_index))
+        else {
+            continue;
+        };
         let Some(pending) = item.outbox.get(&it.event.id) else { continue };
         it.event = detail::event(item, &it.event.id, pending, update, Body::Refused);
         it.body = Body::Refused;
@@ -273,9 +276,9 @@ async fn clear_all<L: Ledger>(
     written: &[Result<Written, NotRecorded>],
     outgoing: &[Outgoing],
 ) -> Vec<Result<(), NotRecorded>> {
-    join_all(written.iter().enumerate().map(async |(of, written)| {
+    join_all(written.iter().enumerate().map(async |(index, written)| {
         let Ok(Written { item, .. }) = written else { return Ok(()) };
-        let out = outgoing.iter().filter(|it| it.of == of && it.result.is_ok());
+        let out = outgoing.iter().filter(|it| it.update_index == index && it.result.is_ok());
         let out: Vec<_> = out.map(|it| it.event.id.clone()).collect();
         if out.is_empty() {
             return Ok(());
@@ -303,10 +306,90 @@ fn conclude<'a>(
         }
         without_body += usize::from(it.body == Body::Refused && it.result.is_ok());
     }
-    match (waiting.first(), recorded) {
-        (Some(first), _) => Err(NotRecorded::Unpublished(waiting.len(), first.clone())),
-        (None, Recorded::Duplicate | Recorded::Stale) if events == 0 => Ok(recorded),
+    // Only if a retry can publish none of them is there no reason for one.
+    let passing = waiting.iter().find(|refusal| matches!(refusal, PublishError::Passing(_)));
+    match (passing.or(waiting.first()), recorded) {
+        (Some(reason), _) => Err(NotRecorded::Unpublished(waiting.len(), reason.clone())),
+        (None, Recorded::Duplicate | Recorded::Stale) if events == 0 && !conflict => Ok(recorded),
         // Applied now, or by an earlier try whose reply was lost or whose function died.
         (None, _) => Ok(Recorded::Applied { events, without_body, conflict }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::{
+        envelope::{Delivery, Environment},
+        webhook::Webhook,
+    };
+
+    use super::*;
+
+    /// A table that holds this item and takes no other.
+    struct Holds(Item);
+
+    impl Ledger for Holds {
+        async fn get(&self, _: &Key) -> Result<Option<Item>, StoreError> {
+            Ok(Some(self.0.clone()))
+        }
+
+        async fn insert(&self, _: &Item) -> Result<Write, StoreError> {
+            Ok(Write::Found(Box::new(self.0.clone())))
+        }
+
+        async fn replace(&self, _: &Item, _: u64) -> Result<Write, StoreError> {
+            Ok(Write::Gone)
+        }
+
+        async fn clear(&self, _: &Key, _: &[String]) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    impl Bus for Holds {
+        async fn publish(&self, events: &[&DomainEvent]) -> Vec<Result<(), PublishError>> {
+            events.iter().map(|_| Ok(())).collect()
+        }
+    }
+
+    fn update(id: &str, paid: &str) -> Update {
+        let body = format!(
+            r#"{{"id":"inv-1","user_id":"u","external_id":"e","merchant_name":"m","status":"PAID","amount":1,"paid_amount":{paid},"currency":"IDR"}}"#
+        );
+        let delivery = Delivery {
+            id: id.to_owned(),
+            received_at: "2026-01-02T03:04:05Z".parse().unwrap(),
+            environment: Environment::Test,
+            token: "test".to_owned(),
+            topic: None,
+            webhook_id: None,
+            api_version: None,
+            content_type: None,
+        };
+        Update::new(&Webhook::parse(body.as_bytes(), None).unwrap(), delivery)
+    }
+
+    fn step(known: Option<&Item>, update: &Update) -> Item {
+        match Item::step(known, update) {
+            Ok(Step::Write(item)) => *item,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_conflict_is_reported_even_if_an_earlier_try_has_published_and_cleared_it() {
+        let (first, second) = (update("d-1", "1"), update("d-2", "2"));
+        let mut item = step(Some(&step(None, &first)), &second);
+        item.outbox.clear();
+        let holds = Holds(item);
+        let recorded = record(&holds, &holds, &[second, first, update("d-3", "2")]).now_or_never().unwrap();
+        assert_eq!(
+            recorded,
+            [
+                Ok(Recorded::Applied { events: 0, without_body: 0, conflict: true }),
+                Ok(Recorded::Duplicate),
+                Ok(Recorded::Duplicate)
+            ]
+        );
     }
 }

@@ -9,7 +9,7 @@
 //! - the **captures**: a map that only grows;
 //! - when the **money** came and when the subject was **given up**, each the first time: whether the money was late.
 //!
-//! The order of arrival shows in three things only: of several references, amounts or accounts, which is the first; which of
+//! The order of arrival decides only two things: which of several references, amounts or accounts is the first, and which of
 //! too many answers and captures are kept.
 //!
 //! **Invariant:** a state only ever grows. Everything that is compared here comes from the body, never from the delivery.
@@ -112,7 +112,7 @@ impl From<&Observation> for State {
             account: seen.account.clone(),
             channel: seen.channel.clone(),
             money_at: seen.money_at,
-            given_up: seen.stage.is_given_up().then_some(seen.occurred_at.map_or(GivenUp::Undated, GivenUp::At)),
+            given_up: seen.stage.is_given_up().then_some(seen.changed_at.map_or(GivenUp::Undated, GivenUp::At)),
         };
         for (id, money) in &seen.captures {
             state.add_capture(id.clone(), Stated::from(money.clone()));
@@ -237,21 +237,28 @@ impl State {
         })
     }
 
-    /// Whether the money came after the subject had been given up: by Xendit's times where it states both.
+    /// Whether money is here that came after the subject had been given up.
     pub fn is_paid_late(&self) -> bool {
-        self.stage.money_stage().is_some()
-            && match (self.given_up, self.money_at) {
-                (None, _) => false,
-                (Some(GivenUp::At(given_up)), Some(paid)) => paid >= given_up,
-                (Some(_), _) => true,
-            }
+        self.has_money() && self.is_money_late()
     }
 
-    /// Whether money came, and is known not to be what was requested.
-    pub fn is_amount_mismatch(&self) -> bool {
-        let asked = self.requested.only();
+    /// Whether the stage says that money is here.
+    pub fn has_money(&self) -> bool {
         self.stage.money_stage().is_some()
-            && matches!((self.paid_in_all(), asked), (Some(paid), Some(asked)) if paid != *asked)
+    }
+
+    /// Whether money, if there was any, came after the subject had been given up: by Xendit's times where it states both.
+    pub fn is_money_late(&self) -> bool {
+        match (self.given_up, self.money_at) {
+            (None, _) => false,
+            (Some(GivenUp::At(given_up)), Some(paid)) => paid >= given_up,
+            (Some(_), _) => true,
+        }
+    }
+
+    /// Whether what was paid is known not to be what was requested.
+    pub fn differs_from_requested(&self) -> bool {
+        matches!((self.paid_in_all(), self.requested.only()), (Some(paid), Some(requested)) if paid != *requested)
     }
 }
 

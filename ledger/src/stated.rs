@@ -1,18 +1,18 @@
-//! Stated: the values stated for one field of a subject. Normally one; several contradict each other, and all are kept, the
-//! first separately.
+//! Stated: the values that webhooks stated for one field of a subject, here called answers. Normally there is one. Several
+//! contradict each other; all are kept, the first separately.
 //!
-//! Merging is associative, commutative and idempotent, except for which answer is the first and which of too many are kept:
-//! those depend on the order of arrival.
+//! Merging is associative, commutative and idempotent, with two exceptions that depend on the order of arrival: which answer
+//! is the first, and which of too many are kept.
 
 use std::{cmp::Ordering, collections::BTreeSet, fmt::Display, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// Contradicting values kept beside the first. More tell a person nothing new.
+/// How many further values are kept beside the first. More would tell nothing new.
 const MAX_OTHERS: usize = 7;
 
-/// The answers to one question.
+/// The distinct values stated for one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stated<T: Ord> {
     first: Option<T>,

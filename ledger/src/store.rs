@@ -41,6 +41,6 @@ pub enum StoreError {
     #[error("the ledger refuses the item: {0}")]
     Permanent(String),
     /// Written by a newer deployment: retry until that is back.
-    #[error("the item was written by a newer processor; deploy that again")]
+    #[error("the item was written by a newer processor; deploy the newer version again")]
     Newer,
 }

@@ -18,7 +18,7 @@ const COUNTRIES: &[(&str, &str)] = &[
     ("MX", "MXN"),
 ];
 
-/// Channels without a country prefix that exist in one country only, as legacy products and invoices write them. Names that Xendit uses in several countries, such as `SHOPEEPAY` and `GRABPAY`, are left out.
+/// Channels without a country prefix that exist in one country only, as legacy products and invoices write them.
 const CHANNELS_OF_ONE_COUNTRY: &[(&str, &str)] = &[
     (
         "ID",
@@ -29,8 +29,11 @@ const CHANNELS_OF_ONE_COUNTRY: &[(&str, &str)] = &[
     ("TH", "PROMPTPAY"),
 ];
 
+/// Channels that Xendit offers in several countries, each in that country's currency.
+const CHANNELS_OF_SEVERAL_COUNTRIES: &[&str] = &["SHOPEEPAY", "GRABPAY"];
+
 /// The currency of a country, by its ISO 3166 code.
-pub(crate) fn currency_of_country(country: &str) -> Option<Currency> {
+fn currency_of_country(country: &str) -> Option<Currency> {
     let (_, currency) = COUNTRIES.iter().find(|(code, _)| *code == country)?;
     currency.parse().ok()
 }
@@ -46,9 +49,9 @@ pub(crate) fn currency_of_channel(channel: &str) -> Option<Currency> {
     local.or_else(|| channel.split_once('_').map(|(prefix, _)| prefix)).and_then(currency_of_country)
 }
 
-/// Whether a channel is always charged in its country's currency. Cards and coins are not.
-pub(crate) fn is_local(channel: &str) -> bool {
-    !matches!(channel, "CARD" | "CARDS" | "CREDIT_CARD" | "CRYPTOCURRENCY")
+/// The currency of a channel that exists in several countries, and is charged in the currency of the country where it is used.
+pub(crate) fn currency_of_channel_in(channel: &str, country: &str) -> Option<Currency> {
+    CHANNELS_OF_SEVERAL_COUNTRIES.contains(&channel).then(|| currency_of_country(country)).flatten()
 }
 
 #[cfg(test)]

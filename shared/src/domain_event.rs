@@ -70,7 +70,7 @@ pub struct Detail {
     pub reference: Option<String>,
     /// The phase that the subject has reached.
     pub phase: String,
-    /// The phase before. Absent if nothing was known before.
+    /// The phase before; the same in an update. Absent if nothing was known before, and in a conflict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_phase: Option<String>,
     /// An event of this type was published before. This one adds what was not known then: an amount, a capture, your
@@ -78,7 +78,7 @@ pub struct Detail {
     pub update: bool,
     /// Xendit's name of the event; where the body has none, the name in docs/webhooks.md.
     pub event: String,
-    /// Xendit's own word for the phase.
+    /// Xendit's own word for what it reported last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// Why it failed, in Xendit's word.
@@ -91,7 +91,8 @@ pub struct Detail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown_reason: Option<String>,
     /// What was paid, collected, refunded or sent, in all; for a batch or a dispute, what it came to. Absent before
-    /// money has moved, and while it is in doubt.
+    /// money has moved, and while it is in doubt. It stays when the money goes back: the type of the event says so, as in
+    /// `payment.voided` and `payout.reversed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paid: Option<Money>,
     /// What was requested.
@@ -103,13 +104,14 @@ pub struct Detail {
     /// There are more captures than fit into an event.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub captures_omitted: bool,
-    /// Amounts that contradict each other: the first that was stated, then the others.
+    /// Amounts that contradict each other, of what was paid, of what was requested, or of one capture: the first that was
+    /// stated, then the others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicting_amounts: Vec<Money>,
     /// References that contradict each other: the first that was stated, then the others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicting_references: Vec<String>,
-    /// The money came after the subject had expired, failed or been canceled: the goods may be gone.
+    /// The money came after the subject had expired, failed or been canceled: you may have released the stock.
     pub paid_late: bool,
     /// What was paid is not what was requested.
     pub amount_mismatch: bool,
@@ -129,7 +131,7 @@ pub struct Detail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Box<RawValue>>,
     /// The body was left out: it is too large or too deep, holds a number that EventBridge does not accept, holds the callback
-    /// token, or EventBridge refused it. Xendit's dashboard shows it.
+    /// token, EventBridge refused it, or another delivery publishes the event. Xendit's dashboard shows it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub body_omitted: bool,
 }

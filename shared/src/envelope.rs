@@ -118,7 +118,7 @@ pub enum NotAnEnvelope {
     #[error("the message is not an envelope")]
     Malformed,
     /// Written by a newer receiver. A newer processor can open it: hand the message back.
-    #[error("the envelope was written by a newer receiver; deploy the newer processor again")]
+    #[error("the envelope was written by a newer receiver; deploy the newer version of the processor again")]
     Newer,
     /// The base64 does not decode.
     #[error("the envelope's body is not base64")]

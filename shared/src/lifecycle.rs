@@ -141,9 +141,9 @@ lifecycles! {
     ] as PaymentTokenPhase;
     /// A bank account or wallet that a payer has linked.
     ///
-    /// By rank: a linked account stays linked, and a failed link can still succeed.
+    /// By rank: a linked account stays linked.
     LinkedAccount "linked_account" ByRank [
-        Failed "failed", Linked "linked",
+        Linked "linked",
     ] as LinkedAccountPhase;
     /// A check of a card: its authentication, its tokenization, its verification without a payment.
     ///
@@ -266,7 +266,7 @@ impl Stage {
         }
     }
 
-    /// Whether the subject failed, expired or was canceled. Money after this is late: the goods may be gone.
+    /// Whether the subject failed, expired or was canceled. Money after this is late: the merchant may have released the stock.
     pub const fn is_given_up(self) -> bool {
         matches!(
             self,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// An amount in major units, exactly as written.
 ///
-/// Holds up to 28 significant digits. Equality is by value: `1000.1 == 1000.10`.
+/// Holds any 28 significant digits. Equality is by value: `1000.1 == 1000.10`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("pattern" = PATTERN)))]
@@ -25,7 +25,7 @@ const PATTERN: &str = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$";
 pub struct NotAnAmount;
 
 impl Amount {
-    /// The sum, or `None` when it needs more than 28 digits.
+    /// The sum, or `None` when it has too many digits to be exact.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         let sum = self.0.checked_add(other.0)?;
         // A sum that does not fit is rounded, and has fewer decimals then.

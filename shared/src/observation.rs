@@ -66,8 +66,10 @@ pub struct Observation {
     pub channel: Option<String>,
     /// Why it failed, in Xendit's word, such as `INSUFFICIENT_BALANCE`.
     pub failure_code: Option<String>,
-    /// When it happened, by the subject's own time fields.
+    /// When it happened, by the subject's own time fields; when the subject was created, if they say no more.
     pub occurred_at: Option<Timestamp>,
+    /// When the subject changed: the same, if it is not only its creation.
+    pub changed_at: Option<Timestamp>,
     /// When the money came, if the stage says that it is here.
     pub money_at: Option<Timestamp>,
     /// Distinguishes this from an earlier event in the same stage.
@@ -98,6 +100,7 @@ impl Observation {
             channel: None,
             failure_code: None,
             occurred_at: None,
+            changed_at: None,
             money_at: None,
             mark: None,
             paid: None,
@@ -135,8 +138,10 @@ impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Event => f.write_str("unknown event name"),
-            Self::Shape => f.write_str("no event name, and no known shape"),
-            Self::EventType => f.write_str("an event_type, which only old xenPlatform webhooks have"),
+            Self::Shape => f.write_str("no event name, and no known combination of keys"),
+            Self::EventType => {
+                f.write_str("`event_type` instead of `event`, as in old xenPlatform webhooks, which are not supported")
+            }
             Self::Missing(field) => write!(f, "missing or malformed {field}"),
             Self::Value(field) => write!(f, "unknown value of {field}"),
             Self::Ambiguous => f.write_str("a key occurs twice in the body"),

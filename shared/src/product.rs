@@ -58,25 +58,25 @@ pub(crate) struct Place {
     pub(crate) rest: Option<&'static str>,
 }
 
-/// One event: its name, and what it says about the stage.
+/// One event: its name, and what decides the stage.
 #[derive(Debug)]
 pub(crate) struct Event {
     /// The exact value of `event`; for the older webhooks, which have none, our name for the webhook.
     pub(crate) name: &'static str,
-    pub(crate) says: Says,
+    pub(crate) stage_from: StageFrom,
 }
 
-/// How an event states which stage its subject has reached.
+/// What decides which stage a subject has reached.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Says {
+pub(crate) enum StageFrom {
     /// The name stands for the first stage. A status is optional, but must map to one of them.
     ByName(&'static [Stage]),
     /// The status decides, and must map to one of these stages; to any, if the list is empty.
     ByStatus(&'static [Stage]),
     /// The name alone decides: the status belongs to another lifecycle.
-    Regardless(Stage),
+    NameOnly(Stage),
     /// A rule decides, for one of these stages.
-    By(&'static [Stage], Rule),
+    Rule(&'static [Stage], Rule),
 }
 
 /// A rule that finds the stage in an object's fields.
@@ -85,37 +85,37 @@ pub(crate) type Rule = fn(&mut Fields<'_, '_>) -> Result<Stage, Unknown>;
 impl Event {
     /// An event whose name stands for the first of these stages, and whose status may say one of the others.
     pub(crate) const fn new(name: &'static str, stages: &'static [Stage]) -> Self {
-        Self { name, says: Says::ByName(stages) }
+        Self { name, stage_from: StageFrom::ByName(stages) }
     }
 
     /// An event whose status decides.
     pub(crate) const fn by_status(name: &'static str) -> Self {
-        Self { name, says: Says::ByStatus(&[]) }
+        Self { name, stage_from: StageFrom::ByStatus(&[]) }
     }
 
     /// An event whose status decides between these stages.
     pub(crate) const fn by_status_among(name: &'static str, stages: &'static [Stage]) -> Self {
-        Self { name, says: Says::ByStatus(stages) }
+        Self { name, stage_from: StageFrom::ByStatus(stages) }
     }
 
     /// An event whose name decides, whatever the status.
-    pub(crate) const fn regardless(name: &'static str, stage: Stage) -> Self {
-        Self { name, says: Says::Regardless(stage) }
+    pub(crate) const fn by_name_only(name: &'static str, stage: Stage) -> Self {
+        Self { name, stage_from: StageFrom::NameOnly(stage) }
     }
 
     /// An event with a rule of its own.
-    pub(crate) const fn by(name: &'static str, stages: &'static [Stage], rule: Rule) -> Self {
-        Self { name, says: Says::By(stages, rule) }
+    pub(crate) const fn by_rule(name: &'static str, stages: &'static [Stage], rule: Rule) -> Self {
+        Self { name, stage_from: StageFrom::Rule(stages, rule) }
     }
 
     /// The stage. Never a guess: without a usable status, and without a name that stands for a stage, it is unknown.
     pub(crate) fn stage(&self, resource: &Resource, fields: &mut Fields<'_, '_>) -> Result<Stage, Unknown> {
         let field = resource.status_field();
-        let (stage, stages) = match self.says {
-            Says::Regardless(stage) => return Ok(stage),
-            Says::By(_, rule) => return rule(fields),
-            Says::ByStatus(stages) => (resource.stage(fields)?, stages),
-            Says::ByName(stages) => (resource.stage(fields)?.or_else(|| stages.first().copied()), stages),
+        let (stage, stages) = match self.stage_from {
+            StageFrom::NameOnly(stage) => return Ok(stage),
+            StageFrom::Rule(_, rule) => return rule(fields),
+            StageFrom::ByStatus(stages) => (resource.stage(fields)?, stages),
+            StageFrom::ByName(stages) => (resource.stage(fields)?.or_else(|| stages.first().copied()), stages),
         };
         let stage = stage.ok_or(Unknown::Missing(field))?;
         if stages.is_empty() || stages.contains(&stage) {

@@ -1,5 +1,5 @@
-//! Resource: how the objects of one of Xendit's products are read, from a webhook's body or from its API alike: where the
-//! id, the amounts and the times are, and what each status means. One table for each product, in `products/`.
+//! Resource: how the objects of one of Xendit's products are read: where the id, the amounts and the times are, and what
+//! each status means. One table for each product, in `products/`.
 //!
 //! What a webhook adds (the event's name, the wrapper around the object) is read in `webhook`.
 
@@ -18,8 +18,8 @@ use crate::{
 /// Far above the attempts that a cycle can have: a plan retries up to ten times, and people force a few more.
 const MAX_ATTEMPTS: u64 = 100;
 
-/// One product's objects. A field is a path of keys such as `amount.initial`. If several are listed, the
-/// first that is present is used.
+/// One product's objects. A field is a path of keys such as `amount.initial`. If several are listed, the first that can be
+/// read is used; of ids and statuses, the first that is present.
 pub(crate) struct Resource {
     /// What identifies the object. The first is the usual one.
     pub(crate) id: &'static [&'static str],
@@ -82,11 +82,11 @@ const ACCOUNT: &[&str] = &["business_id", "user_id", "owner_id"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// The one amount of an object: paid once money has moved, else requested.
-    Only,
+    PaidOrRequested,
     /// Paid, once money has moved.
     Paid,
-    /// Paid, whatever the stage.
-    Result,
+    /// What it came to, once it has ended.
+    Outcome,
     /// Requested.
     Requested,
 }
@@ -120,7 +120,7 @@ pub(crate) enum MarkedBy {
 }
 
 impl Resource {
-    /// Every key at the top of the object that is read.
+    /// The keys at the top of the object that identify it, date it, or hold its state and its money.
     pub(crate) fn keys(&self) -> Vec<&'static str> {
         let marks = match self.marked_by {
             MarkedBy::Nothing | MarkedBy::Updated | MarkedBy::Time => &[][..],
@@ -172,10 +172,11 @@ impl Resource {
         seen.channel = fields.first_text(self.channel);
         seen.status = fields.first_text(self.status);
         seen.failure_code = fields.text("failure_code");
-        seen.occurred_at = self.moment(fields, stage).or_else(|| self.last_change(fields, stage));
+        seen.changed_at = self.moment(fields, stage).or_else(|| self.last_change(fields));
+        seen.occurred_at = seen.changed_at.or_else(|| self.creation(fields, stage));
         seen.money_at = stage
             .money_stage()
-            .and_then(|money| if money == stage { seen.occurred_at } else { self.moment(fields, money) });
+            .and_then(|money| if money == stage { seen.changed_at } else { self.moment(fields, money) });
         seen.mark = self.mark(fields, seen.occurred_at);
         self.read_amounts(fields, &mut seen)?;
         Ok(seen)
@@ -187,11 +188,15 @@ impl Resource {
         fields.time(path)
     }
 
-    /// When the object last changed. Where times decide which of two webhooks is newer, its creation is no substitute: the
-    /// webhook would look older than it is.
-    fn last_change(&self, fields: &mut Fields<'_, '_>, stage: Stage) -> Option<Timestamp> {
-        let by_time = stage.kind().order() == Order::ByTime;
-        let is_usable = |path: &&&'static str| !(by_time && path.starts_with("created"));
+    /// When the object last changed.
+    fn last_change(&self, fields: &mut Fields<'_, '_>) -> Option<Timestamp> {
+        self.times.iter().filter(|path| !is_creation(path)).find_map(|path| fields.time(path))
+    }
+
+    /// When the object was created: all that some webhooks say. Where times decide which of two webhooks is newer, this is no
+    /// substitute: the webhook would look older than it is.
+    fn creation(&self, fields: &mut Fields<'_, '_>, stage: Stage) -> Option<Timestamp> {
+        let is_usable = |path: &&&str| is_creation(path) && stage.kind().order() == Order::ByRank;
         self.times.iter().filter(is_usable).find_map(|path| fields.time(path))
     }
 
@@ -218,10 +223,10 @@ impl Resource {
         for (role, path) in self.amounts {
             let money = fields.amount(path).and_then(|amount| self.money(fields, path, amount, currency.as_ref()));
             match role {
-                Role::Only | Role::Paid if moved => seen.paid = money,
-                Role::Result => seen.paid = money,
-                Role::Only | Role::Requested => seen.requested = money,
-                Role::Paid => {}
+                Role::PaidOrRequested | Role::Paid if moved => seen.paid = money,
+                Role::Outcome if !seen.stage.is_open() => seen.paid = money,
+                Role::PaidOrRequested | Role::Requested => seen.requested = money,
+                Role::Paid | Role::Outcome => {}
             }
         }
         if moved {
@@ -271,8 +276,7 @@ impl Resource {
                 let only = self.only_currency.and_then(|code| code.parse().ok());
                 only.or_else(|| channel::currency_of_channel(channel?)).or_else(|| {
                     let country = fields.first_text(&["country", "country_code"])?;
-                    channel.filter(|channel| channel::is_local(channel))?;
-                    channel::currency_of_country(&country)
+                    channel::currency_of_channel_in(channel?, &country)
                 })
             }
         }
@@ -323,6 +327,10 @@ impl Resource {
         }
         Some(captures)
     }
+}
+
+fn is_creation(path: &str) -> bool {
+    path.starts_with("created")
 }
 
 /// When the object was updated last.

@@ -28,7 +28,7 @@ variables! {
     TOKEN_ACCOUNTS "TOKEN_ACCOUNTS"
         "nothing, or label=account pairs separated by commas, for every label: a token is accepted only for its accounts, * for any";
     ENVIRONMENT "ENVIRONMENT" "`test` or `live`";
-    LOG_LEVEL "LOG_LEVEL" "`error`, `warn`, `info`, `debug` or `trace`";
+    LOG_LEVEL "LOG_LEVEL" "`info`, `debug` or `trace`";
     QUEUE_URL "QUEUE_URL" "the URL of the webhook queue";
     DLQ_URL "DLQ_URL" "the URL of the dead-letter queue";
     INBOX_BUCKET "INBOX_BUCKET" "the name of the S3 bucket for envelopes that the queue cannot take";

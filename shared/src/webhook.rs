@@ -1,8 +1,8 @@
 //! Webhook: recognises which Xendit event a body is, and reads what it says.
 //!
 //! Recognition is by the exact event name; for the older webhooks, which have none, by an ordered list of tests on the
-//! body's keys; and by the topic in the URL's path where neither says enough. Never by a prefix and never by a status:
-//! others have lost money by both.
+//! body's keys; and by the topic in the URL's path where neither says enough. Never by a prefix and never by a
+//! status: `ewallet.capture` is sent for failures too, and a status says nothing about the product.
 //!
 //! To add a webhook: an event in its product's table in `products/`; for a new product, a table and a line in
 //! `products::ALL`; without an event name, a line in `BY_KEYS` too.
@@ -106,7 +106,7 @@ impl<'a> Webhook<'a> {
         self.observe_by(Timestamp::MAX)
     }
 
-    /// The same, where a time after `latest` is drift: it would make all that follows look old.
+    /// The same, where a time after `latest` is drift: later webhooks would be taken for older ones.
     ///
     /// Total: an event that is recognised but lacks what identifies the fact becomes an observation of
     /// `Kind::Unknown`, with the reason.
@@ -143,7 +143,8 @@ impl Recognised<'_> {
             seen.account = wrapper.text("business_id").or(seen.account);
             // In most products this is the time of the delivery attempt.
             if resource.timed_by_wrapper && seen.mark.is_none() {
-                seen.occurred_at = wrapper.first_time(&["created"]).or(seen.occurred_at);
+                seen.changed_at = wrapper.first_time(&["created"]).or(seen.changed_at);
+                seen.occurred_at = seen.changed_at.or(seen.occurred_at);
             }
             fields.add_drift(wrapper.into_drift());
         }

@@ -28,6 +28,7 @@ pub fn lambda<'a>(runtime: &'a str, aws: &'a str) -> Vec<(&'a str, &'a str)> {
         ("AWS_ENDPOINT_URL", aws),
         ("LOG_LEVEL", "trace"),
         ("ENVIRONMENT", "test"),
+        ("TOKEN_ACCOUNTS", ""),
     ]
 }
 

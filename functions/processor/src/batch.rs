@@ -1,4 +1,4 @@
-//! Batch: messages off the queue, each on its own; a partial batch response back. The processor's story.
+//! Batch: messages from the queue, each on its own; a partial batch response back. The processor's control flow.
 //!
 //! | A message that | is |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | was not begun when time ran short | retried |
 //!
 //! **Invariant:** this is the only place that says "retry". A message is done only after its effects are stored and
-//! published, or after the dead-letter queue has it. Whatever else happens to it, a panic included, touches no neighbour.
+//! published, or after the dead-letter queue has it. Whatever else happens to it, a panic included, affects no other message.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
@@ -138,9 +138,9 @@ impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, 
             }
         };
         let Envelope { delivery, body } = envelope;
-        let theirs = known.delivery.insert(delivery.clone()).environment;
-        if theirs != self.environment {
-            return Err(Failure::OtherEnvironment { theirs, ours: self.environment });
+        let environment = known.delivery.insert(delivery.clone()).environment;
+        if environment != self.environment {
+            return Err(Failure::OtherEnvironment { webhook: environment, stack: self.environment });
         }
         let webhook = Webhook::parse(&body, delivery.topic.as_ref())?;
         let accounts = self.token_accounts.of(&delivery.token);
@@ -169,8 +169,8 @@ impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, 
                     known.log_failed(message, Processed::Parked, &failure);
                     End::Done
                 }
-                Err(reason) => {
-                    known.log_failed(message, Processed::NotParked, &reason);
+                Err(error) => {
+                    known.log_failed(message, Processed::NotParked, &format_args!("{failure}; {error}"));
                     self.retry(message, backoff(message)).await
                 }
             },
@@ -179,7 +179,7 @@ impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, 
 
     async fn retry(&self, message: &Message, delay: Duration) -> End {
         if let Err(reason) = self.source.postpone(message, delay).await {
-            tracing::debug!(message_id = message.id, %reason, "it is redelivered after the visibility timeout");
+            tracing::debug!(message_id = message.id, %reason, "the delay could not be set; the queue's visibility timeout applies");
         }
         End::Retry
     }

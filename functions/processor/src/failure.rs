@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use ledger::{
+    bus::PublishError,
     item::NotApplied,
     record::{self, NotRecorded},
     store::StoreError,
@@ -44,7 +45,7 @@ const LAST_RECEIVE: u32 = 8;
 /// The same after panics, which repeat.
 const LAST_PANIC: u32 = 3;
 
-/// The same for what a newer deployment wrote, which waits for that deployment: nine hours with these delays.
+/// The same for what a newer deployment wrote, which waits for that deployment: eight hours with these delays.
 const LAST_RECEIVE_OF_NEWER: u32 = 9;
 
 /// How long such a message waits each time.
@@ -69,12 +70,12 @@ pub enum Failure {
     #[error("{0}")]
     Unreadable(#[from] Unreadable),
     /// It belongs to another stack.
-    #[error("the webhook is from the {theirs} environment, and this is {ours}")]
+    #[error("the webhook is from the {webhook} environment, but this stack is {stack}")]
     OtherEnvironment {
-        /// Where it is from.
-        theirs: Environment,
-        /// Where it is.
-        ours: Environment,
+        /// The webhook's.
+        webhook: Environment,
+        /// This stack's.
+        stack: Environment,
     },
     /// It could not be recorded.
     #[error("{0}")]
@@ -97,7 +98,7 @@ impl Failure {
     /// What to do about it.
     pub fn remedy(&self, message: &Message) -> Remedy {
         match self {
-            Self::NoTime => Remedy::Retry(Duration::from_secs(1)),
+            Self::NoTime => Remedy::Retry(backoff(message)),
             // A newer deployment was rolled back. Only its return helps.
             Self::NotAnEnvelope(NotAnEnvelope::Newer) | Self::NotRecorded(NotRecorded::Store(StoreError::Newer)) => {
                 retry_until(LAST_RECEIVE_OF_NEWER, message, DELAY_OF_NEWER)
@@ -107,7 +108,9 @@ impl Failure {
             | Self::Unreadable(_)
             | Self::OtherEnvironment { .. }
             | Self::NotRecorded(
-                NotRecorded::Store(StoreError::Permanent(_)) | NotRecorded::NotApplied(NotApplied::OtherAccount),
+                NotRecorded::Store(StoreError::Permanent(_))
+                | NotRecorded::NotApplied(NotApplied::OtherAccount)
+                | NotRecorded::Unpublished(_, PublishError::Permanent(_)),
             ) => Remedy::Park,
             Self::Panicked | Self::NotRecorded(NotRecorded::Panicked) => {
                 retry_until(LAST_PANIC, message, backoff(message))
@@ -189,9 +192,10 @@ mod tests {
         for failure in [
             Failure::NotAnEnvelope(NotAnEnvelope::Malformed),
             Failure::Unreadable(Unreadable::NotJson),
-            Failure::OtherEnvironment { theirs: Environment::Live, ours: Environment::Test },
+            Failure::OtherEnvironment { webhook: Environment::Live, stack: Environment::Test },
             Failure::NotRecorded(NotRecorded::Store(StoreError::Permanent(String::new()))),
             Failure::NotRecorded(NotRecorded::NotApplied(NotApplied::OtherAccount)),
+            Failure::NotRecorded(NotRecorded::Unpublished(1, PublishError::Permanent(String::new()))),
             Failure::NotFetched(NotFetched::Permanent("gone")),
         ] {
             assert_eq!(failure.remedy(&message("m", 1)), Remedy::Park, "{failure}");

@@ -70,7 +70,7 @@ impl Payload {
             Ok(Notification { records: Some(records), .. }) => match records.as_slice() {
                 [record] => Ok(ObjectRef::of(record).map_or(Self::Envelope, Self::ObjectRef)),
                 // S3 sends one notification for each object.
-                _ => Err(NotFetched::Permanent("a notification of no object, or of several")),
+                _ => Err(NotFetched::Permanent("the notification must be about exactly one object")),
             },
             _ => Ok(Self::Envelope),
         }
@@ -126,8 +126,10 @@ impl S3Inbox {
             _ => NotFetched::Passing(call_error(&error).to_string()),
         })?;
         let bytes = object.content_length().and_then(|bytes| usize::try_from(bytes).ok());
-        if bytes.is_none_or(|bytes| bytes > MAX_OBJECT_BYTES) {
-            return Err(NotFetched::Permanent("the object is too large to be an envelope"));
+        match bytes {
+            Some(..=MAX_OBJECT_BYTES) => {}
+            Some(_) => return Err(NotFetched::Permanent("the object is too large to be an envelope")),
+            None => return Err(NotFetched::Passing("the answer does not say how large the object is".to_owned())),
         }
         let bytes = object.body.collect().await.map_err(|_| NotFetched::Passing("cut off".to_owned()))?.to_vec();
         String::from_utf8(bytes).map_err(|_| NotFetched::Permanent("the object is not text"))

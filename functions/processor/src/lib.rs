@@ -1,6 +1,6 @@
 //! The processor: takes webhooks off the queue, understands them, and records them in the ledger.
 //!
-//! In reading order: `batch` is the story; `message` is what SQS hands over and what it gets back; `inbox` fetches what one
+//! In reading order: `batch` is the control flow; `message` is what SQS hands over and what it gets back; `inbox` fetches what one
 //! message could not hold; `source` delays messages, or moves them to the dead-letter queue; `failure` says which.
 //!
 //! **Invariant:** effects are behind ports: `Inbox` and `Source` here, `Ledger` and `Bus` in the ledger. The time comes in

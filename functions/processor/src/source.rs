@@ -65,8 +65,8 @@ impl Source for SqsSource {
             .message_attributes("receive_count", string_attribute(&message.receive_count().to_string()))
             .send()
             .await
-            .map(drop)
             .map_err(|error| SourceError(call_error(&error).to_string()))
+            .and_then(|answer| answer.message_id.map(drop).ok_or(SourceError("the answer names no message".to_owned())))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The receiver's story: route, verify, seal, enqueue, answer. One request, one log line.
+//! Handler: the receiver's control flow. Route, verify, seal, enqueue, answer. One request, one log line.
 //!
 //! | Request | Answer | Stored |
 //! |---|---|---|

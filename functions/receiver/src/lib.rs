@@ -1,6 +1,6 @@
 //! The receiver: proves that a webhook is Xendit's, stores it durably, answers.
 //!
-//! `handler.rs` tells the story; `door.rs` is what API Gateway hands over, `verify.rs` and `queue.rs` are the two steps, and
+//! `handler.rs` is the control flow; `door.rs` is what API Gateway hands over, `verify.rs` and `queue.rs` are the two steps, and
 //! `inbox.rs` is the second store.
 //!
 //! **Invariant:** nothing in here reads the body. A webhook of a kind that nobody has seen needs no new receiver.

@@ -37,7 +37,7 @@ pub enum NotStored {
     #[error("refused: {0}")]
     Refused(String),
     /// No answer within the budget, or no connection.
-    #[error("not reached: {0}")]
+    #[error("not sent, or not answered: {0}")]
     Unreachable(&'static str),
     /// The store confirmed something else.
     #[error("the store confirmed a different message")]

@@ -170,10 +170,10 @@ pub struct Arrival {
 }
 
 impl Verified {
-    /// Puts the request into an envelope: the raw body with the delivery's metadata. The second arrow.
+    /// Puts the request into an envelope: the raw body with the delivery's metadata.
     pub fn into_envelope(self, arrival: Arrival, environment: Environment, topic: Option<Topic>) -> Envelope {
         let (mut parts, body) = self.request.into_parts();
-        // A sender may have put the token into another header too. It must not travel on in there.
+        // A sender may have put the token into another header too, which must not be forwarded.
         let token = parts.headers.remove(TOKEN_HEADER).and_then(|token| token.to_str().map(str::to_owned).ok());
         let value = |name: &str| {
             value(&parts.headers, name).filter(|value| !token.as_ref().is_some_and(|it| value.contains(it)))
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_in_another_header_is_left_behind() {
+    fn a_token_in_another_header_is_not_forwarded() {
         let tokens = tokens(&[("test", TOKEN)]);
         let arrival = Arrival { id: "d1".to_owned(), at: Timestamp::UNIX_EPOCH };
         let inside = format!("id-{TOKEN}");

@@ -68,7 +68,7 @@ impl HttpConnector for Https {
         }
         let answer = self.0.request(request);
         HttpConnectorFuture::new(async move {
-            // Every transport error may be retried: all our calls are idempotent.
+            // Every transport error may be retried: at worst a repeated call stores or publishes a duplicate, which is recognised.
             let answer = answer.await.map_err(|error| ConnectorError::io(error.into()))?;
             HttpResponse::try_from(answer.map(SdkBody::from_body_1_x))
                 .map_err(|error| ConnectorError::other(error.into(), None))

@@ -17,9 +17,16 @@ const OURS: [&str; 5] = ["runtime", "receiver", "processor", "ledger", "shared"]
 
 /// Starts logging at `LOG_LEVEL`, and makes panics one line each.
 ///
-/// An invalid level is reported at `info` and is an error, so that a typing mistake does not silence a function.
+/// An invalid level is reported at `info` and is an error, so that a typing mistake does not silence a function. So is a level
+/// that leaves out the lines that alarms count.
 pub fn init() -> Result<(), BadSetting> {
-    let level = required::<filter::LevelFilter>(LOG_LEVEL);
+    let level = required::<filter::LevelFilter>(LOG_LEVEL).and_then(|level| {
+        if level >= filter::LevelFilter::INFO {
+            Ok(level)
+        } else {
+            Err(BadSetting::new(LOG_LEVEL, "is wrong (alarms count lines at info)".to_owned()))
+        }
+    });
     let chosen = level.as_ref().copied().unwrap_or(filter::LevelFilter::INFO);
     let lines = fmt::layer()
         .json()

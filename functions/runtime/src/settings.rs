@@ -27,9 +27,9 @@ where
     parse(env::var(variable.name).ok(), variable)
 }
 
-/// Reads a setting that may be empty, with a reader that returns `None` for invalid text.
+/// Reads a setting that must be there but may be empty, with a reader that returns `None` for invalid text.
 pub fn optional<T>(variable: Variable, read: impl FnOnce(&str) -> Option<T>) -> Result<T, BadSetting> {
-    let text = env::var(variable.name).unwrap_or_default();
+    let text = env::var(variable.name).map_err(|_| BadSetting::new(variable, "is not set".to_owned()))?;
     read(&text).ok_or_else(|| BadSetting::new(variable, "is wrong".to_owned()))
 }
 

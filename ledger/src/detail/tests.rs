@@ -34,7 +34,7 @@ fn events(bodies: &[&str]) -> Vec<DomainEvent> {
     for (n, body) in bodies.iter().enumerate() {
         let update = update(&format!("d-{n}"), body);
         let item = step(known.as_ref(), &update);
-        let pending = item.pending_of(&update.delivery.id);
+        let pending = item.pending_of(&update.delivery);
         events = pending.into_iter().map(|(id, it)| event(&item, id, it, &update, Body::Included)).collect();
         known = Some(item);
     }
@@ -102,10 +102,10 @@ fn the_detail_is_what_consumers_are_promised() {
 fn an_event_is_built_again_to_the_byte_after_the_item_has_moved_on() {
     let (first, second) = (update("d-1", &payment(&[("c1", "200")])), update("d-2", &payment(&[("c2", "300")])));
     let item = step(None, &first);
-    let (id, pending) = item.pending_of("d-1")[0];
+    let (id, pending) = item.pending_of(&first.delivery)[0];
     let before = event(&item, id, pending, &first, Body::Included);
     let stored: Item = serde_json::from_str(&serde_json::to_string(&step(Some(&item), &second)).unwrap()).unwrap();
-    let (id, pending) = stored.pending_of("d-1")[0];
+    let (id, pending) = stored.pending_of(&first.delivery)[0];
     assert_eq!(event(&stored, id, pending, &first, Body::Included), before);
 }
 
@@ -142,6 +142,23 @@ fn a_conflict_lists_what_contradicts_the_first_that_was_known_first() {
 }
 
 #[test]
+fn what_is_added_to_a_payment_by_its_void_keeps_that_the_money_was_late() {
+    let wallet = |event: &str, status: &str, more: &str| {
+        format!(
+            r#"{{"event":"{event}","business_id":"acc-1","data":{{"id":"ewc_1","reference_id":"r","status":"{status}","currency":"IDR","charge_amount":1000,"channel_code":"ID_DANA"{more}}}}}"#
+        )
+    };
+    let failed = wallet("ewallet.capture", "FAILED", r#","updated":"2026-01-02T03:00:00Z""#);
+    let paid = wallet("ewallet.capture", "SUCCEEDED", r#","updated":"2026-01-02T04:00:00Z""#);
+    let late = |event: &DomainEvent| serde_json::from_str::<Value>(&event.detail).unwrap()["paid_late"].clone();
+    assert_eq!(events(&[&failed, &paid]).iter().map(late).collect::<Vec<_>>(), [json!(true)]);
+    let more = r#","capture_amount":900,"void_status":"SUCCEEDED","voided_at":"2026-01-02T05:00:00Z","updated":"2026-01-02T05:00:00Z""#;
+    let voided = events(&[&failed, &paid, &wallet("ewallet.void", "VOIDED", more)]);
+    let types: Vec<_> = voided.iter().map(|it| (it.detail_type.as_str(), late(it))).collect();
+    assert_eq!(types, [("payment.succeeded", json!(true)), ("payment.voided", json!(false))]);
+}
+
+#[test]
 fn a_body_that_does_not_fit_or_is_refused_is_left_out_and_marked() {
     let unknown = |bytes: usize| format!(r#"{{"event":"moon.landed","data":"{}"}}"#, "x".repeat(bytes));
     for (bytes, omitted) in [(1_000, false), (96 * 1024, true)] {
@@ -151,7 +168,7 @@ fn a_body_that_does_not_fit_or_is_refused_is_left_out_and_marked() {
     }
     let update = update("d-1", &invoice("PAID", "1000"));
     let item = step(None, &update);
-    let (id, pending) = item.pending_of("d-1")[0];
+    let (id, pending) = item.pending_of(&update.delivery)[0];
     let refused = event(&item, id, pending, &update, Body::Refused);
     assert!(refused.detail.ends_with(r#""body_omitted":true}"#) && !refused.detail.contains(r#""body":"#));
     assert_eq!(refused.id, event(&item, id, pending, &update, Body::Included).id);

@@ -25,9 +25,9 @@ pub(super) const ACCOUNT: Product = Product {
     resource: &ACCOUNTS,
     events: &[
         // A created account's status belongs to another lifecycle, from INVITED to LIVE.
-        Event::regardless("account.registered", Account(Registered)),
-        Event::regardless("account.created", Account(Created)),
-        Event::regardless("account.activated", Account(Activated)),
+        Event::by_name_only("account.registered", Account(Registered)),
+        Event::by_name_only("account.created", Account(Created)),
+        Event::by_name_only("account.activated", Account(Activated)),
         Event::new("account.suspected", &[Account(Suspected)]),
         Event::new("account.suspended", &[Account(Suspended)]),
         Event::new("account.cleared", &[Account(Cleared)]),

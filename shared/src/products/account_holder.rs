@@ -34,7 +34,7 @@ pub(super) const CAPABILITIES: Product = Product {
     url: Url::Dashboard("capabilities"),
     form: Form::Enveloped,
     resource: &CAPABILITY_LISTS,
-    events: &[Event::by("account_holder.capabilities.status", &[Capabilities(Updated)], stage_of_list)],
+    events: &[Event::by_rule("account_holder.capabilities.status", &[Capabilities(Updated)], stage_of_list)],
 };
 
 /// Without the list, the event says nothing.

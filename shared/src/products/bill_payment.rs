@@ -13,7 +13,7 @@ const PAYMENTS: Resource = Resource {
         ("SUCCEEDED", BillPayment(Succeeded)),
         ("FAILED", BillPayment(Failed)),
     ],
-    amounts: &[(Role::Only, "total_amount")],
+    amounts: &[(Role::PaidOrRequested, "total_amount")],
     // Sold in Indonesia only: the bills are in rupiah wherever a page prints one.
     only_currency: Some("IDR"),
     ..COMMON

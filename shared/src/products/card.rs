@@ -6,7 +6,7 @@ use CardPhase::{Failed, InReview, Verified};
 /// A check of a card.
 const CARD_CHECKS: Resource = Resource {
     statuses: &[("IN_REVIEW", Card(InReview)), ("VERIFIED", Card(Verified)), ("FAILED", Card(Failed))],
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     ..COMMON
 };
 

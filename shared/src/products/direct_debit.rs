@@ -10,7 +10,7 @@ use PaymentPhase::{Failed, Pending, Succeeded};
 const PAYMENTS: Resource = Resource {
     statuses: &[("PENDING", Payment(Pending)), ("COMPLETED", Payment(Succeeded)), ("FAILED", Payment(Failed))],
     times: &["timestamp", "updated", "created"],
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     ..COMMON
 };
 
@@ -25,23 +25,23 @@ pub(super) const PAYMENT: Product = Product {
 /// A payment method or a linked account, of which little but the id is known.
 const BY_ID: Resource = Resource { times: &["timestamp", "updated", "created"], ..COMMON };
 
-/// The bodies are known from memory only.
+/// Not checked against bodies that Xendit sent.
 pub(super) const EXPIRY: Product = Product {
     name: "Direct debit (expiring or expired payment method)",
     url: Url::Api("payment_method"),
     form: Form::Flat,
     resource: &BY_ID,
     events: &[
-        Event::regardless("payment_method.expiry.expiring", PaymentMethod(Expiring)),
-        Event::regardless("payment_method.expiry.expired", PaymentMethod(Expired)),
+        Event::by_name_only("payment_method.expiry.expiring", PaymentMethod(Expiring)),
+        Event::by_name_only("payment_method.expiry.expired", PaymentMethod(Expired)),
     ],
 };
 
-/// The events of a failure and of a choice of account are known by hearsay only.
+/// The events of a failure and of a choice of account are not documented, and not read.
 pub(super) const LINKED_ACCOUNT: Product = Product {
     name: "Direct debit (account linked)",
     url: Url::Dashboard("linked_account"),
     form: Form::Flat,
     resource: &BY_ID,
-    events: &[Event::regardless("linked_account_token.successful", LinkedAccount(Linked))],
+    events: &[Event::by_name_only("linked_account_token.successful", LinkedAccount(Linked))],
 };

@@ -13,7 +13,7 @@ pub(super) const INDONESIA: Product = Product {
     form: Form::Unnamed,
     resource: &Resource {
         statuses: STATUSES,
-        amounts: &[(Role::Only, "amount")],
+        amounts: &[(Role::PaidOrRequested, "amount")],
         only_currency: Some("IDR"),
         ..COMMON
     },
@@ -26,7 +26,7 @@ pub(super) const PHILIPPINES: Product = Product {
     form: Form::Unnamed,
     resource: &Resource {
         statuses: STATUSES,
-        amounts: &[(Role::Only, "amount")],
+        amounts: &[(Role::PaidOrRequested, "amount")],
         only_currency: Some("PHP"),
         ..COMMON
     },
@@ -41,7 +41,7 @@ const BATCHES: Resource = Resource {
         ("FAILED", PayoutBatch(PayoutBatchPhase::Failed)),
     ],
     reference: &["reference"],
-    amounts: &[(Role::Result, "total_disbursed_amount"), (Role::Requested, "total_uploaded_amount")],
+    amounts: &[(Role::Outcome, "total_disbursed_amount"), (Role::Requested, "total_uploaded_amount")],
     only_currency: Some("IDR"),
     ..COMMON
 };

@@ -14,7 +14,7 @@ const DISPUTES: Resource = Resource {
     // Action is required again when the bank wants to know more.
     marked_by: MarkedBy::UpdatedAndReason("status_reason"),
     // The disputed amount, and the final amount.
-    amounts: &[(Role::Requested, "amount.initial"), (Role::Result, "amount.terminal")],
+    amounts: &[(Role::Requested, "amount.initial"), (Role::Outcome, "amount.terminal")],
     ..COMMON
 };
 
@@ -25,7 +25,7 @@ pub(super) const DISPUTE: Product = Product {
     resource: &DISPUTES,
     events: &[
         Event::new("dispute.action_required", &[Dispute(ActionRequired)]),
-        Event::by("dispute.due_date_approaching", &[Dispute(DueDateApproaching)], stage_of_reminder),
+        Event::by_rule("dispute.due_date_approaching", &[Dispute(DueDateApproaching)], stage_of_reminder),
         Event::new("dispute.under_review", &[Dispute(UnderReview)]),
         Event::new("dispute.won", &[Dispute(Won)]),
         Event::new("dispute.lost", &[Dispute(Lost)]),

@@ -22,7 +22,7 @@ pub(super) const CHARGE: Product = Product {
     url: Url::Api("ewallet"),
     form: Form::Enveloped,
     resource: &CHARGES,
-    events: &[Event::by_status("ewallet.capture"), Event::by("ewallet.void", &[Payment(Voided)], stage_of_void)],
+    events: &[Event::by_status("ewallet.capture"), Event::by_rule("ewallet.void", &[Payment(Voided)], stage_of_void)],
 };
 
 /// No body of `ewallet.void` has been published. `status` may still be SUCCEEDED: only a confirmed void counts.
@@ -45,7 +45,7 @@ const REFUNDS: Resource = Resource {
         ("SUCCEEDED", Refund(RefundPhase::Succeeded)),
         ("FAILED", Refund(RefundPhase::Failed)),
     ],
-    amounts: &[(Role::Only, "refund_amount")],
+    amounts: &[(Role::PaidOrRequested, "refund_amount")],
     ..COMMON
 };
 

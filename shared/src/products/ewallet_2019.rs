@@ -14,7 +14,7 @@ const CHARGES: Resource = Resource {
     statuses: &[("PAID", Payment(Succeeded)), ("SUCCESS_COMPLETED", Payment(Succeeded)), ("EXPIRED", Payment(Expired))],
     channel: &["ewallet_type"],
     times: &["transaction_date"],
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     only_currency: Some("IDR"),
     ..COMMON
 };
@@ -31,7 +31,7 @@ pub(super) const CHARGE: Product = Product {
 const OVO_CHARGES: Resource = Resource {
     statuses: &[("COMPLETED", Payment(Succeeded)), ("FAILED", Payment(Failed))],
     channel: &["ewallet_type"],
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     only_currency: Some("IDR"),
     ..COMMON
 };

@@ -7,7 +7,7 @@ use PaymentPhase::{Canceled, Expired, Failed, Pending, Succeeded};
 /// A charge.
 const CHARGES: Resource = Resource {
     statuses: &[("PENDING", Payment(Pending)), ("SUCCEEDED", Payment(Succeeded)), ("FAILED", Payment(Failed))],
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     ..COMMON
 };
 
@@ -32,7 +32,7 @@ const CARDLESS: Resource = Resource {
         ("expire", Payment(Expired)),
     ],
     channel: &["cardless_credit_type"],
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     only_currency: Some("IDR"),
     ..COMMON
 };

@@ -7,7 +7,7 @@ use PaymentRequestPhase::{Expired, Succeeded};
 const REQUESTS: Resource = Resource {
     id: &["payment_request_id"],
     statuses: &[("EXPIRED", PaymentRequest(Expired)), ("SUCCEEDED", PaymentRequest(Succeeded))],
-    amounts: &[(Role::Only, "request_amount")],
+    amounts: &[(Role::PaidOrRequested, "request_amount")],
     ..COMMON
 };
 

@@ -13,7 +13,7 @@ const SESSIONS: Resource = Resource {
         ("EXPIRED", PaymentSession(Expired)),
         ("CANCELED", PaymentSession(Canceled)),
     ],
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     ..COMMON
 };
 

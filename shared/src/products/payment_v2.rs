@@ -18,7 +18,7 @@ const PAYMENTS: Resource = Resource {
         ("SUCCEEDED", Payment(Succeeded)),
     ],
     channel: CHANNEL,
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     ..COMMON
 };
 

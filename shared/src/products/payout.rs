@@ -17,7 +17,7 @@ const PAYOUTS: Resource = Resource {
         ("REFUNDED", Payout(Refunded)),
         ("REVERSED", Payout(Reversed)),
     ],
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     ..COMMON
 };
 
@@ -46,7 +46,7 @@ const LINKS: Resource = Resource {
         ("FAILED", Payout(Failed)),
         ("COMPLETED", Payout(Succeeded)),
     ],
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     ..COMMON
 };
 

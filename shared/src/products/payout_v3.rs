@@ -20,7 +20,7 @@ const PAYOUTS: Resource = Resource {
         ("SUCCEEDED", Payout(Succeeded)),
         ("REVERSED", Payout(Reversed)),
     ],
-    amounts: &[(Role::Only, "destination_amount")],
+    amounts: &[(Role::PaidOrRequested, "destination_amount")],
     currency: "destination_currency",
     in_minor_units: true,
     ..COMMON

@@ -5,8 +5,11 @@ use super::prelude::*;
 use PaymentPhase::Succeeded;
 
 /// A payment of a QR code.
-const PAYMENTS: Resource =
-    Resource { statuses: &[("SUCCEEDED", Payment(Succeeded))], amounts: &[(Role::Only, "amount")], ..COMMON };
+const PAYMENTS: Resource = Resource {
+    statuses: &[("SUCCEEDED", Payment(Succeeded))],
+    amounts: &[(Role::PaidOrRequested, "amount")],
+    ..COMMON
+};
 
 pub(super) const PAYMENT: Product = Product {
     name: "QR codes (paid and refunded)",
@@ -20,7 +23,7 @@ pub(super) const PAYMENT: Product = Product {
 const LEGACY_PAYMENTS: Resource = Resource {
     statuses: &[("COMPLETED", Payment(Succeeded))],
     reference: &["qr_code.external_id"],
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     only_currency: Some("IDR"),
     ..COMMON
 };

@@ -15,7 +15,7 @@ const PLANS: Resource = Resource {
     ],
     // A plan that is activated again may have been given another amount or another schedule.
     marked_by: MarkedBy::Updated,
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     ..COMMON
 };
 
@@ -42,7 +42,7 @@ const CYCLES: Resource = Resource {
     ],
     // Each attempt is news in the same phase. Both counts only grow, and so does their sum.
     marked_by: MarkedBy::Attempts(&["attempt_count", "forced_attempt_count"]),
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     ..COMMON
 };
 

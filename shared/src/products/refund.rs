@@ -11,7 +11,7 @@ const REFUNDS: Resource = Resource {
         ("FAILED", Refund(Failed)),
         ("CANCELLED", Refund(Canceled)),
     ],
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     ..COMMON
 };
 

@@ -19,7 +19,7 @@ const PAYOUTS: Resource = Resource {
         ("REFUNDED", Payout(Refunded)),
         ("REVERSED", Payout(Reversed)),
     ],
-    amounts: &[(Role::Only, "destination_amount")],
+    amounts: &[(Role::PaidOrRequested, "destination_amount")],
     currency: "destination_currency",
     ..COMMON
 };

@@ -11,7 +11,7 @@ const INDONESIAN: Resource = Resource {
     statuses: &[("COMPLETED", Payment(Succeeded))],
     channel: &["retail_outlet_name"],
     times: &["transaction_timestamp", "updated", "created"],
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     only_currency: Some("IDR"),
     ..COMMON
 };
@@ -27,7 +27,7 @@ pub(super) const INDONESIA: Product = Product {
 /// A payment at a Philippine outlet.
 const PHILIPPINE: Resource = Resource {
     statuses: &[("COMPLETED", Payment(Succeeded))],
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     only_currency: Some("PHP"),
     ..COMMON
 };

@@ -8,7 +8,7 @@ const SPLITS: Resource = Resource {
     statuses: &[("COMPLETED", Split(Completed)), ("FAILED", Split(Failed))],
     // The payment's, by which the merchant looks; `reference_id` names a route of the split rule.
     reference: &["payment_reference_id", "reference_id"],
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     ..COMMON
 };
 

@@ -12,7 +12,7 @@ const PAYMENT: Resource = Resource {
     // In older payments that is a time in milliseconds, which two accounts can share.
     scope: Some("callback_virtual_account_id"),
     times: &["transaction_timestamp", "updated", "created"],
-    amounts: &[(Role::Only, "amount")],
+    amounts: &[(Role::PaidOrRequested, "amount")],
     ..COMMON
 };
 
@@ -22,7 +22,7 @@ pub(super) const PAID: Product = Product {
     form: Form::Unnamed,
     resource: &PAYMENT,
     // The body has no status: its arrival says that the money is there.
-    events: &[Event::regardless("fva_paid", Payment(Succeeded))],
+    events: &[Event::by_name_only("fva_paid", Payment(Succeeded))],
 };
 
 /// A virtual account.

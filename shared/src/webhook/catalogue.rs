@@ -3,7 +3,7 @@
 
 use crate::{
     lifecycle::Stage,
-    product::{Event, Form, Product, Says, Url},
+    product::{Event, Form, Product, StageFrom, Url},
     products,
 };
 
@@ -38,11 +38,11 @@ impl Entry {
             let is_allowed = |stage| stages.is_empty() || stages.contains(stage);
             product.resource.statuses.iter().filter(|(_, stage)| is_allowed(stage)).copied().collect()
         };
-        let (without_status, statuses, allowed) = match event.says {
-            Says::ByName(stages) => (stages.first().copied(), Some(statuses_of(stages)), stages),
-            Says::ByStatus(stages) => (None, Some(statuses_of(stages)), stages),
-            Says::Regardless(stage) => (Some(stage), None, &[][..]),
-            Says::By(stages, _) => (None, None, stages),
+        let (without_status, statuses, allowed) = match event.stage_from {
+            StageFrom::ByName(stages) => (stages.first().copied(), Some(statuses_of(stages)), stages),
+            StageFrom::ByStatus(stages) => (None, Some(statuses_of(stages)), stages),
+            StageFrom::NameOnly(stage) => (Some(stage), None, &[][..]),
+            StageFrom::Rule(stages, _) => (None, None, stages),
         };
         let by_status = statuses.iter().flatten().map(|(_, stage)| *stage);
         let mut stages: Vec<_> = by_status.chain(allowed.iter().copied()).chain(without_status).collect();

@@ -185,6 +185,32 @@ fn a_settled_invoice_says_when_it_was_paid() {
 }
 
 #[test]
+fn a_creation_is_neither_when_money_came_nor_when_an_invoice_expired() {
+    let seen = |status: &str| {
+        observe(&format!(
+            r#"{{"id":"i","external_id":"e","user_id":"u","merchant_name":"m","status":"{status}","created":"2026-01-02T00:00:00Z"}}"#
+        ))
+    };
+    for status in ["PAID", "EXPIRED"] {
+        let seen = seen(status);
+        assert_eq!((seen.occurred_at.is_some(), seen.changed_at, seen.money_at), (true, None, None), "{status}");
+    }
+}
+
+#[test]
+fn a_batch_that_is_not_completed_has_come_to_nothing_yet() {
+    let paid = |status: &str, amount: &str| {
+        observe(&format!(
+            r#"{{"id":"b","reference":"r","user_id":"u","status":"{status}","total_uploaded_count":2,"total_uploaded_amount":3,
+                "total_disbursed_count":1,"total_disbursed_amount":{amount},"total_error_count":0,"total_error_amount":0,"disbursements":[]}}"#
+        ))
+        .paid
+    };
+    assert_eq!(paid("PENDING", "0"), None);
+    assert_eq!(paid("COMPLETED", "2").map(|paid| paid.amount.to_string()).as_deref(), Some("2"));
+}
+
+#[test]
 fn the_topic_does_not_make_a_disbursement_an_invoice_or_an_invoice_a_disbursement() {
     let kind = |topic: &str, rest: &str| {
         let body = format!(r#"{{"id":"x","external_id":"e","user_id":"u","amount":1,"status":"COMPLETED"{rest}}}"#);

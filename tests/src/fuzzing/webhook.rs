@@ -93,7 +93,7 @@ fn assert_applied_once(webhook: &Webhook<'_>, delivery: &Delivery) {
     };
     assert!(item.key.as_str().len() <= MAX_KEY_BYTES);
     assert!(serde_json::to_string(&item).unwrap().len() <= MAX_ITEM_BYTES);
-    let pending = item.pending_of(&delivery.id);
+    let pending = item.pending_of(delivery);
     assert!(!pending.is_empty(), "a new item publishes an event");
     for (id, pending) in pending {
         let event = |body| detail::event(&item, id, pending, &update, body);
