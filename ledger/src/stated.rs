@@ -157,6 +157,7 @@ mod tests {
         assert_eq!(many.answers().copied().collect::<Vec<_>>(), [100, 1, 2, 3, 4, 5, 6, 7]);
         assert_eq!((many.first(), many.only(), many.contradictions()), (Some(&100), None, 8));
         assert_eq!(many.clone().merge(stated(&[9])), many, "and nothing more changes it");
+        assert_eq!(stated(&[100]).merge(many).contradictions(), 8, "also the other way");
         assert_eq!(stated(&[100, 1, 2, 3, 4, 5, 6, 7]).contradictions(), 7, "eight answers fit");
     }
 

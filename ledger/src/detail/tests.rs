@@ -1,3 +1,4 @@
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use shared::{
     envelope::{Delivery, Environment},
@@ -154,14 +155,67 @@ fn what_is_added_to_a_payment_by_its_void_keeps_that_the_money_was_late() {
     assert_eq!(events(&[&failed, &paid]).iter().map(late).collect::<Vec<_>>(), [json!(true)]);
     let more = r#","capture_amount":900,"void_status":"SUCCEEDED","voided_at":"2026-01-02T05:00:00Z","updated":"2026-01-02T05:00:00Z""#;
     let voided = events(&[&failed, &paid, &wallet("ewallet.void", "VOIDED", more)]);
-    let types: Vec<_> = voided.iter().map(|it| (it.detail_type.as_str(), late(it))).collect();
-    assert_eq!(types, [("payment.succeeded", json!(true)), ("payment.voided", json!(false))]);
+    let mismatch =
+        |event: &DomainEvent| serde_json::from_str::<Value>(&event.detail).unwrap()["amount_mismatch"].clone();
+    let flags: Vec<_> = voided.iter().map(|it| (it.detail_type.as_str(), late(it), mismatch(it))).collect();
+    let (yes, no) = (json!(true), json!(false));
+    assert_eq!(flags, [("payment.succeeded", yes.clone(), yes), ("payment.voided", no.clone(), no)]);
+}
+
+#[test]
+fn a_detail_that_does_not_fit_with_its_body_leaves_it_out() {
+    // As many captures as are kept, each with an id that JSON makes twice as long.
+    let ids: Vec<_> = (0..214).map(|n| format!("{n}{}", r"\\".repeat(237))).collect();
+    let captures: Vec<_> = ids.iter().map(|id| (id.as_str(), "1")).collect();
+    let more = |bytes: usize| payment(&captures[..1]).replace("PHP", &format!(r#"PHP","note":"{}"#, "x".repeat(bytes)));
+    for (bytes, omitted) in [(50 * 1024, false), (96_500, true)] {
+        let all = [&payment(&captures[..107]), &payment(&captures[107..]), &more(bytes)];
+        let (known, updates) = (step(None, &update("d-0", all[0])), [update("d-1", all[1]), update("d-2", all[2])]);
+        let known = step(Some(&known), &updates[0]);
+        let (id, pending) = known.pending_of(&updates[0].delivery)[0];
+        let pending = Pending { delivery: "d-2".to_owned(), ..pending.clone() };
+        let event = event(&known, id, &pending, &updates[1], Body::Included);
+        assert_eq!(event.detail.contains("body_omitted"), omitted, "{bytes}: {}", event.detail.len());
+        assert!(event.detail.len() <= MAX_DETAIL_BYTES, "{bytes}: {}", event.detail.len());
+    }
+}
+
+#[test]
+fn only_an_event_about_money_says_that_it_was_late() {
+    let late = |bodies: &[&str]| only(bodies).1["paid_late"].clone();
+    let (expired, paid, other) = (invoice("EXPIRED", "null"), invoice("PAID", "1000"), invoice("PAID", "1"));
+    assert_eq!(late(&[&expired]), json!(false));
+    assert_eq!(late(&[&expired, &paid]), json!(true));
+    let (conflict, detail) = only(&[&expired, &paid, &other]);
+    assert_eq!((conflict.detail_type.as_str(), &detail["paid_late"]), ("webhook.conflict", &json!(false)));
+}
+
+#[test]
+fn money_that_is_announced_with_what_came_after_it_has_its_own_time() {
+    let settled = invoice("SETTLED", "1000").replace('}', r#","paid_at":"2026-01-01T00:00:00Z"}"#);
+    let times: Vec<_> = events(&[&settled])
+        .iter()
+        .map(|it| (it.detail_type.clone(), serde_json::from_str::<Value>(&it.detail).unwrap()["occurred_at"].clone()))
+        .collect();
+    let expected = [("invoice.paid", "2026-01-01T00:00:00Z"), ("invoice.settled", "2026-01-02T03:00:00Z")];
+    assert_eq!(times, expected.map(|(event, time)| (event.to_owned(), json!(time))));
+}
+
+#[test]
+fn a_delivery_that_publishes_another_ones_event_leaves_the_body_out() {
+    let (first, mut second) = (update("d-1", &invoice("PAID", "1")), update("d-2", &invoice("PAID", "1")));
+    let item = step(None, &first);
+    second.delivery.received_at += SignedDuration::from_hours(30 * 24);
+    let (id, pending) = item.pending_of(&second.delivery)[0];
+    let detail: Value = serde_json::from_str(&event(&item, id, pending, &second, Body::Included).detail).unwrap();
+    assert_eq!((&detail["body_omitted"], &detail["body"]), (&json!(true), &Value::Null));
+    assert_eq!((&detail["delivery_id"], &detail["received_at"]), (&json!("d-1"), &json!(first.delivery.received_at)));
 }
 
 #[test]
 fn a_body_that_does_not_fit_or_is_refused_is_left_out_and_marked() {
     let unknown = |bytes: usize| format!(r#"{{"event":"moon.landed","data":"{}"}}"#, "x".repeat(bytes));
-    for (bytes, omitted) in [(1_000, false), (96 * 1024, true)] {
+    for (bytes, omitted) in [(90 * 1024, false), (96 * 1024, true)] {
         let (_, detail) = only(&[&unknown(bytes)]);
         assert_eq!((detail["body_omitted"] == true, detail["body"].is_null()), (omitted, omitted));
         assert_eq!(detail["event"], "moon.landed", "the rest is published all the same");

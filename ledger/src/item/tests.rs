@@ -102,6 +102,11 @@ fn what_happened_first_is_published_first_and_a_conflict_last() {
 fn a_subject_is_in_the_index_of_open_ones_while_it_is() {
     let pending = write(None, &update("d-1", &invoice("PENDING")));
     assert_eq!((pending.open.as_deref(), pending.since), (Some("invoice"), Some(pending.history[0].received_at)));
+    let stored = serde_json::to_value(&pending).unwrap();
+    assert_eq!(stored["since"], "2026-01-02T03:04:05.000000Z", "the index sorts it as text");
+    let mut more = update("d-2", &invoice("PENDING").replace('}', r#","payment_channel":"BCA"}"#));
+    more.delivery.received_at += SignedDuration::from_hours(1);
+    assert_eq!(write(Some(&pending), &more).since, pending.since, "since its first webhook");
     let paid = write(Some(&pending), &update("d-2", &invoice("PAID")));
     assert_eq!((paid.open, paid.since), (None, None));
 }
@@ -127,6 +132,9 @@ fn only_the_latest_changes_are_remembered_and_the_others_are_counted() {
         item.outbox.clear();
     }
     assert_eq!((item.history.len(), item.forgotten), (MAX_HISTORY, 6));
+    assert_eq!(serde_json::to_value(&item).unwrap()["forgotten"], 6);
+    let fresh = serde_json::to_value(write(None, &update("d-0", &account(0)))).unwrap();
+    assert!(fresh.get("forgotten").is_none(), "what is zero takes no room");
     assert_eq!(item.history.first().unwrap().delivery, "d-6");
     assert_eq!(item.history.last().unwrap().delivery, format!("d-{}", MAX_HISTORY + 5));
 }

@@ -385,7 +385,16 @@ fn more_captures_than_are_kept_leave_a_mark_and_put_the_sum_in_doubt() {
     assert_eq!((over.captures.len(), over.captures_overflow, over.paid_in_all()), (fits, true, None));
     assert!(over.contradicts_more_than(Some(&full)), "somebody has to look");
     let known = full.merge(over.clone());
+    assert!(known.captures_overflow);
     assert_eq!(known.clone().merge(over), known, "and it stays like that");
+    let capture = |id: &str, amount: &str| state(&payment("payment.capture", "SUCCEEDED", &[(id, amount)]));
+    let known_to_lack_some = State { captures_overflow: true, ..capture("c1", "1") };
+    assert_eq!(
+        known_to_lack_some.clone().merge(capture("c2", "1")).captures.len(),
+        1,
+        "so that it does not matter which"
+    );
+    assert_eq!(known_to_lack_some.merge(capture("c1", "2")).captures["c1"].contradictions(), 1);
     let in_doubt = parts.iter().take(fits).map(|(id, _)| (*id, "2")).collect::<Vec<_>>();
     let doubted = known.merge(state(&payment("payment.capture", "SUCCEEDED", &in_doubt)));
     assert_eq!(
@@ -393,6 +402,13 @@ fn more_captures_than_are_kept_leave_a_mark_and_put_the_sum_in_doubt() {
         fits,
         "contradicting amounts count"
     );
+}
+
+#[test]
+fn another_amount_requested_is_a_contradiction() {
+    let asked = |amount: &str| state(&invoice("PENDING", "null", 1).replace("1000", amount));
+    let both = asked("1000").merge(asked("1001"));
+    assert!(both.contradicts_more_than(Some(&asked("1000"))) && !both.contradicts_more_than(Some(&both)));
 }
 
 #[test]
