@@ -245,6 +245,18 @@ async fn a_silent_inbox_times_out_in_time_to_answer_xendit() {
 }
 
 #[tokio::test]
+async fn an_object_that_stalls_after_its_headers_is_given_up_within_the_limit() {
+    let stub = Stub::start(vec![Reply::Stalls(envelope(b"{}").seal())]).await;
+    let client = s3(&config(&stub.endpoint, CALL_LIMITS).await);
+    let fetcher = processor::inbox::S3Inbox::new(client, "inbox".to_owned());
+    let start = Instant::now();
+    let answer = fetcher.fetch(&claim("inbox", "webhooks/1")).await;
+    assert_eq!(answer, Err(NotFetched::Passing("timeout".to_owned())));
+    let took = start.elapsed();
+    assert!(took < CALL_LIMITS.total + Duration::from_secs(1), "{took:?}");
+}
+
+#[tokio::test]
 async fn a_refusal_by_the_inbox_stores_nothing_and_retries_a_claim() {
     let refusals = [
         (Reply::With(503, String::new()), "503"),

@@ -24,6 +24,8 @@ pub enum Reply {
     Once(u16, String),
     /// Answers with a 200 and a body, and resets the connection on the next request.
     ThenReset(String),
+    /// Answers with a 200 and the first half of a body, and never sends the rest.
+    Stalls(String),
     /// Forwards the request to this endpoint, and its answer back.
     Through(String),
     /// Forwards the request to this endpoint, and drops its answer.
@@ -108,6 +110,11 @@ async fn serve(mut stream: TcpStream, choice: Choice, connection: usize) {
                 Message::read(&mut stream).await;
                 return reset(stream);
             }
+            Reply::Stalls(body) => {
+                let _ = stream.write_all(head(200, body.len()).as_bytes()).await;
+                let _ = stream.write_all(&body.as_bytes()[..body.len() / 2]).await;
+                std::future::pending().await
+            }
             Reply::Through(endpoint) => {
                 let Some(answer) = forward(endpoint, &request).await else { return reset(stream) };
                 let _ = stream.write_all(&answer.bytes).await;
@@ -171,11 +178,12 @@ impl Message {
 
 /// Writes an HTTP answer.
 pub(crate) async fn answer(stream: &mut TcpStream, status: u16, body: &str) {
-    let head = format!(
-        "HTTP/1.1 {status} Status\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+    let _ = stream.write_all(format!("{}{body}", head(status, body.len())).as_bytes()).await;
+}
+
+/// The head of an HTTP answer with a body of this many bytes.
+fn head(status: u16, bytes: usize) -> String {
+    format!("HTTP/1.1 {status} Status\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {bytes}\r\n\r\n")
 }
 
 /// Closes a connection with a TCP reset.
