@@ -9,6 +9,7 @@
 //! - `server` runs an emulated AWS for the adapters, `cloud` creates the template's resources in it, and `stub` is a server
 //!   that misbehaves or proxies;
 //! - `process` starts the real binaries, and `runtime_api` invokes them as Lambda does;
+//! - `calls` names the calls to AWS that reach a stub as IAM does;
 //! - `xendit` generates webhooks, and says what the ledger must hold after them;
 //! - `sim` simulates everything with injected faults, and `chaos` kills and freezes the real binaries;
 //! - `fuzzing` checks what must hold for any bytes.
@@ -25,6 +26,7 @@
 )]
 
 pub mod aws;
+pub mod calls;
 pub mod chaos;
 pub mod cloud;
 pub mod faults;

@@ -1,8 +1,12 @@
 //! Stub: a server with scripted replies, or a proxy between a function and AWS.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::BTreeMap,
+    mem,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tokio::{
@@ -10,6 +14,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
+
+use crate::calls::Call;
 
 /// What a stub does with a connection.
 #[derive(Clone, Debug)]
@@ -39,12 +45,22 @@ enum Choice {
     InOrder(Arc<[Reply]>),
     /// One reply for SQS and one for S3.
     ByService { queue: Reply, inbox: Reply },
+    /// Records each call. One reply for some actions, such as `sqs:SendMessage`, and one for all others.
+    ByAction(Arc<Mutex<Recorded>>),
+}
+
+/// The calls so far, and the replies to the next ones.
+struct Recorded {
+    calls: Vec<Call>,
+    replies: BTreeMap<&'static str, Reply>,
+    others: Reply,
 }
 
 /// A server with scripted replies.
 pub struct Stub {
     /// Its URL.
     pub endpoint: String,
+    choice: Choice,
     connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
@@ -60,19 +76,41 @@ impl Stub {
         Self::choosing(Choice::ByService { queue, inbox }).await
     }
 
+    /// Starts a proxy to an emulated AWS that records each call.
+    pub async fn recording(endpoint: &str) -> Self {
+        let others = Reply::Through(endpoint.to_owned());
+        let recorded = Recorded { calls: Vec::new(), replies: BTreeMap::new(), others };
+        Self::choosing(Choice::ByAction(Arc::new(Mutex::new(recorded)))).await
+    }
+
+    /// Sets the replies of a recording stub to some actions.
+    pub fn reply(&self, replies: impl IntoIterator<Item = (&'static str, Reply)>) {
+        self.recorded(|recorded| recorded.replies = replies.into_iter().collect());
+    }
+
+    /// The calls that a recording stub has got since the last time.
+    pub fn calls(&self) -> Vec<Call> {
+        self.recorded(|recorded| mem::take(&mut recorded.calls))
+    }
+
+    fn recorded<T>(&self, work: impl FnOnce(&mut Recorded) -> T) -> T {
+        let Choice::ByAction(recorded) = &self.choice else { panic!("this stub does not record") };
+        work(&mut recorded.lock().unwrap())
+    }
+
     async fn choosing(choice: Choice) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let connections = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&connections);
+        let (count, replies) = (Arc::clone(&connections), choice.clone());
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let index = count.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, choice.clone(), index));
+                tokio::spawn(serve(stream, replies.clone(), index));
             }
         });
-        Self { endpoint, connections, task }
+        Self { endpoint, choice, connections, task }
     }
 
     /// The number of connections so far.
@@ -88,12 +126,18 @@ impl Drop for Stub {
 }
 
 impl Choice {
-    fn reply(&self, connection: usize, request: &Message) -> &Reply {
+    fn reply(&self, connection: usize, request: &Message) -> Reply {
         match self {
-            Self::InOrder(replies) => &replies[connection.min(replies.len() - 1)],
+            Self::InOrder(replies) => replies[connection.min(replies.len() - 1)].clone(),
             // Only S3's requests have a path.
-            Self::ByService { queue, .. } if request.path() == "/" => queue,
-            Self::ByService { inbox, .. } => inbox,
+            Self::ByService { queue, .. } if request.path() == "/" => queue.clone(),
+            Self::ByService { inbox, .. } => inbox.clone(),
+            Self::ByAction(recorded) => {
+                let (call, mut recorded) = (Call::of(request), recorded.lock().unwrap());
+                let reply = recorded.replies.get(&*call.action).unwrap_or(&recorded.others).clone();
+                recorded.calls.push(call);
+                reply
+            }
         }
     }
 }
@@ -103,24 +147,24 @@ async fn serve(mut stream: TcpStream, choice: Choice, connection: usize) {
         match choice.reply(connection, &request) {
             Reply::Never => std::future::pending().await,
             Reply::Reset => return reset(stream),
-            Reply::With(status, body) => answer(&mut stream, *status, body).await,
-            Reply::Once(status, body) => return answer(&mut stream, *status, body).await,
+            Reply::With(status, body) => answer(&mut stream, status, &body).await,
+            Reply::Once(status, body) => return answer(&mut stream, status, &body).await,
             Reply::ThenReset(body) => {
-                answer(&mut stream, 200, body).await;
+                answer(&mut stream, 200, &body).await;
                 Message::read(&mut stream).await;
                 return reset(stream);
             }
             Reply::Stalls(body) => {
                 let _ = stream.write_all(head(200, body.len()).as_bytes()).await;
                 let _ = stream.write_all(&body.as_bytes()[..body.len() / 2]).await;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             Reply::Through(endpoint) => {
-                let Some(answer) = forward(endpoint, &request).await else { return reset(stream) };
+                let Some(answer) = forward(&endpoint, &request).await else { return reset(stream) };
                 let _ = stream.write_all(&answer.bytes).await;
             }
             Reply::Lost(endpoint) => {
-                forward(endpoint, &request).await;
+                forward(&endpoint, &request).await;
                 return reset(stream);
             }
         }
@@ -164,10 +208,25 @@ impl Message {
         Some(Self { bytes, body })
     }
 
-    /// The path of a request.
+    /// The method of a request.
+    pub(crate) fn method(&self) -> &str {
+        self.head().split(' ').next().unwrap()
+    }
+
+    /// The path of a request, with its query.
     pub(crate) fn path(&self) -> &str {
-        let line = self.bytes.split(|byte| *byte == b'\r').next().unwrap();
-        std::str::from_utf8(line).unwrap().split(' ').nth(1).unwrap()
+        self.head().split(' ').nth(1).unwrap()
+    }
+
+    /// A header, by its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let headers = self.head().lines().skip(1).filter_map(|line| line.split_once(':'));
+        headers.into_iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+
+    /// Everything before the body.
+    fn head(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.body]).unwrap()
     }
 
     /// The body, as text.
