@@ -1,12 +1,23 @@
 """Checks template.yaml for what cfn-lint cannot know: the numbers, policies and names that keep webhooks safe.
 
-`make check` runs it. Each rule yields a sentence for each problem, with its consequence. Each rule is also run on broken
-copies of the template, and must reject every one of them.
+`make check` runs it. Each rule yields a sentence for each problem, with its consequence. The rules are tested in two ways:
+
+- Each rule must reject the broken copies of the template that stand beside it in RULES.
+- Everything in the template is deleted, and every value is changed, one at a time. Some rule must reject each of these
+  mutants, unless UNRULED says why no rule has to.
+
+The roles and the metric filters are compared with tests/observed.json: what both functions really call and log, as seen by
+tests/observed.rs.
 """
 
 import copy
+import functools
+import json
+import logging
+import operator
 import re
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from samtranslator.translator.transform import transform
@@ -16,11 +27,12 @@ from samtranslator.yaml_helper import yaml_parse
 ROOT = Path(__file__).parent.parent
 
 
+@functools.cache
 def source(path):
     return (ROOT / path).read_text(encoding="utf-8")
 
 
-# --- What the code defines --------------------------------------------------------------------------------------------
+# --- What the code and the pages define -------------------------------------------------------------------------------
 
 
 def defined_variables():
@@ -41,11 +53,25 @@ def defined_indexes():
     return set(re.findall(r'^pub const INDEX_\w+: &str = "([^"]+)";', source("shared/src/stack.rs"), re.MULTILINE))
 
 
-def logged_outcomes(enum):
-    """The log spellings of an enum in shared/src/outcome.rs."""
-    blocks = re.findall(r"^outcomes! \{$(.*?)^\}$", source("shared/src/outcome.rs"), re.MULTILINE | re.DOTALL)
-    (block,) = [block for block in blocks if re.search(rf"^\s*{enum} \{{$", block, re.MULTILINE)]
-    return set(re.findall(r'^\s*\w+ "(\w+)",$', block, re.MULTILINE))
+@functools.cache
+def observed(function):
+    """The calls and the log lines of a function."""
+    return json.loads(source("tests/observed.json"))[function]
+
+
+@functools.cache
+def runbooks():
+    """The pages for the alarms, by the name of the alarm."""
+    pages = sorted((ROOT / "docs/runbooks").glob("*.md"))
+    return {"".join(map(str.capitalize, page.stem.split("-"))) + "Alarm": f"docs/runbooks/{page.name}" for page in pages}
+
+
+def outputs_read():
+    """The outputs that the CLI and the pages about operation read."""
+    read = set(re.findall(r'\b(?:output|optional)\("(\w+)"\)', source("cli/src/stack.rs")))
+    for page in ["docs/operations.md", *runbooks().values()]:
+        read.update(re.findall(r"\$\(output (\w+)\)", source(page)), re.findall(r"\blogs (\w+LogGroupName)", source(page)))
+    return read
 
 
 # --- What the template contains ---------------------------------------------------------------------------------------
@@ -58,9 +84,9 @@ class NoManagedPolicies:
         return {}
 
 
-def translate(text):
+def translate(template):
     """Translates the template to plain CloudFormation, with the default of every parameter that has one."""
-    template = yaml_parse(text)
+    template = copy.deepcopy(template)
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             # The translator requires an S3 URI, although nothing is uploaded.
@@ -83,10 +109,24 @@ def event_source_mapping(template):
     return mapping
 
 
-def identity_statements(template):
-    for role in of_type(template, "AWS::IAM::Role").values():
-        for policy in role.get("Policies", []):
-            yield from policy["PolicyDocument"]["Statement"]
+def routes(template):
+    """The integrations of the API, by their routes."""
+    (api,) = of_type(template, "AWS::ApiGatewayV2::Api").values()
+    return {f"{method.upper()} {path}": route["x-amazon-apigateway-integration"]
+            for path, methods in api["Body"]["paths"].items() for method, route in methods.items()}
+
+
+def role_statements(template, role):
+    return [statement for policy in properties(template, role)["Policies"]
+            for statement in policy["PolicyDocument"]["Statement"]]
+
+
+def variables(template, function):
+    return properties(template, function)["Environment"]["Variables"]
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
 
 
 def strings(node):
@@ -101,12 +141,110 @@ def strings(node):
             yield from strings(value)
 
 
-def as_list(value):
-    return value if isinstance(value, list) else [value]
+def show(node):
+    """A value as text: `<WebhookQueue.Arn>` for an attribute of a resource, `<InboxBucket.Arn>/*` for a substitution."""
+    if isinstance(node, bool):
+        return str(node).lower()
+    if isinstance(node, list):
+        return f"[{', '.join(map(show, node))}]"
+    if not isinstance(node, dict):
+        return str(node)
+    if len(node) == 1:
+        ((function, argument),) = node.items()
+        if function == "Ref":
+            return f"<{argument}>"
+        if function == "Fn::GetAtt":
+            return f"<{'.'.join(as_list(argument))}>"
+        if function == "Fn::Sub":
+            text, names = argument if isinstance(argument, list) else (argument, {})
+            return re.sub(r"\$\{([^}]+)\}", lambda name: show(names.get(name[1], {"Ref": name[1]})), text)
+    return f"{{{', '.join(f'{key}: {show(value)}' for key, value in sorted(node.items()))}}}"
 
 
-def variables(template, function):
-    return properties(template, function)["Environment"]["Variables"]
+def sentence(statement):
+    """A statement of a policy as one line."""
+    known = {"Sid", "Effect", "Principal", "Action", "Resource", "Condition"}
+    others = [f"with {key}" for key in statement if key not in known]
+    principal = statement.get("Principal", {"Service": ""})
+    who = principal if isinstance(principal, str) else show(principal["Service"])
+    what = ", ".join(sorted(map(show, as_list(statement["Action"]))))
+    where = ", ".join(sorted(map(show, as_list(statement.get("Resource", "")))))
+    conditions = sorted(f"{test} {key}={show(value)}" for test, keys in statement.get("Condition", {}).items()
+                        for key, value in keys.items())
+    parts = [statement["Effect"], who, what, where and f"on {where}", *others, conditions and f"if {' and '.join(conditions)}"]
+    return " ".join(part for part in parts if part)
+
+
+def watches(alarm):
+    """What an alarm watches, and when it rings, as one line."""
+
+    def metric(node, statistic, period):
+        dimensions = "".join(f" {of['Name']}={show(of['Value'])}" for of in node.get("Dimensions", []))
+        return f"{statistic} of {show(node['Namespace'])} {node['MetricName']}{dimensions} in {period} s"
+
+    def stat(node):
+        return metric(node["Metric"], node["Stat"], node["Period"])
+
+    if "Metrics" in alarm:
+        parts = {node["Id"]: stat(node["MetricStat"]) for node in alarm["Metrics"] if node.get("ReturnData") is False}
+        (total,) = [node["Expression"] for node in alarm["Metrics"] if node.get("ReturnData", True)]
+        what = re.sub(r"\w+", lambda name: parts[name[0]], total)
+    else:
+        what = metric(alarm, alarm["Statistic"], alarm["Period"])
+    sign = {"GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": ">="}[alarm["ComparisonOperator"]]
+    periods = alarm["EvaluationPeriods"]
+    times = f"{alarm.get('DatapointsToAlarm', periods)} of {periods} times"
+    return f"{what} {sign} {alarm['Threshold']}, {times}; missing data is {alarm['TreatMissingData']}"
+
+
+# --- Filter patterns of CloudWatch Logs -------------------------------------------------------------------------------
+
+COMPARISONS = {"=": operator.eq, "!=": operator.ne, ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
+
+
+def matches(pattern, line):
+    """Whether a filter pattern for JSON matches a log line. `*` in a text stands for any text."""
+    tokens = re.findall(r'"[^"]*"|&&|\|\||!=|>=|<=|[(){}=<>]|[^\s(){}=<>!&|"]+', pattern)
+
+    def take(expected=None):
+        token = tokens.pop(0)
+        if expected not in (None, token):
+            raise ValueError(f"{pattern}: {expected} is expected, not {token}")
+        return token
+
+    def alternatives():
+        found = conjunction()
+        while tokens[0] == "||":
+            take()
+            found = conjunction() or found
+        return found
+
+    def conjunction():
+        found = term()
+        while tokens[0] == "&&":
+            take()
+            found = term() and found
+        return found
+
+    def term():
+        if tokens[0] == "(":
+            take()
+            found = alternatives()
+            take(")")
+            return found
+        selector, compare, value = take(), take(), take()
+        there = line.get(selector.removeprefix("$."))
+        if there is None:
+            return False
+        if isinstance(there, str):
+            same = fnmatchcase(there, value.strip('"').replace("[", "[[]").replace("?", "[?]"))
+            return {"=": same, "!=": not same}[compare]
+        return COMPARISONS[compare](there, float(value))
+
+    take("{")
+    found = alternatives()
+    take("}")
+    return found
 
 
 # --- The rules --------------------------------------------------------------------------------------------------------
@@ -126,35 +264,74 @@ def visibility(template):
     queue, function = properties(template, "WebhookQueue"), properties(template, "ProcessorFunction")
     if queue["VisibilityTimeout"] < 6 * function["Timeout"]:
         yield "WebhookQueue's visibility timeout is less than 6 times the processor's: messages could be received twice."
+    if queue["VisibilityTimeout"] > 300:
+        yield "WebhookQueue's visibility timeout is more than 5 minutes: after a crash, webhooks would be late for longer."
+    if "DelaySeconds" in queue:
+        yield "WebhookQueue delays each webhook."
 
 
 def receives(template):
-    redrive = properties(template, "WebhookQueue").get("RedrivePolicy")
-    if not redrive:
+    redrive = properties(template, "WebhookQueue").get("RedrivePolicy", {})
+    if show(redrive.get("deadLetterTargetArn")) != "<DeadLetterQueue.Arn>":
         yield "WebhookQueue has no dead-letter queue: a message that crashes the processor would be lost when it expires."
-    elif redrive["maxReceiveCount"] < 9:
-        yield "WebhookQueue's maxReceiveCount is less than 9: SQS would move messages before the processor adds a reason."
+    elif not 9 < redrive["maxReceiveCount"] <= 20:
+        yield "WebhookQueue's maxReceiveCount is not 10 to 20: SQS would move messages before the processor adds a reason, or late."
+    allowed = properties(template, "DeadLetterQueue").get("RedriveAllowPolicy", {})
+    queue = f"arn:<AWS::Partition>:sqs:<AWS::Region>:<AWS::AccountId>:{NAMES['WebhookQueue'][1]}"
+    if allowed["redrivePermission"] != "byQueue" or show(allowed["sourceQueueArns"]) != f"[{queue}]":
+        yield "DeadLetterQueue accepts messages of other queues than WebhookQueue, or not of that."
 
 
 def retention(template):
     webhooks_secs = properties(template, "WebhookQueue")["MessageRetentionPeriod"]
     dead_letters_secs = properties(template, "DeadLetterQueue")["MessageRetentionPeriod"]
-    inbox_days = properties(template, "InboxBucket")["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"]
+    (lifecycle,) = properties(template, "InboxBucket")["LifecycleConfiguration"]["Rules"]
     if dead_letters_secs < 1209600:
         yield "DeadLetterQueue keeps messages for less than 14 days: there would be less time to redrive them."
     if webhooks_secs < 345600:
         yield "WebhookQueue keeps messages for less than 4 days: a failure over a long weekend would lose some."
-    if inbox_days * 86400 < webhooks_secs + dead_letters_secs:
+    # A notification may be redriven once, and then stay as long again.
+    if lifecycle["ExpirationInDays"] * 86400 < 2 * (webhooks_secs + dead_letters_secs) + 7 * 86400:
         yield "InboxBucket would delete an envelope while its notification may still be in one of the queues."
+    if lifecycle["ExpirationInDays"] > 60 or lifecycle["Status"] != "Enabled" or "Prefix" in lifecycle:
+        yield "InboxBucket would keep webhooks, and so personal data, for longer than it needs to."
+    archive_days = properties(template, "EventArchive").get("RetentionDays", 0)
+    if archive_days != 90:
+        yield "EventArchive does not keep events for the 90 days that docs/operations.md promises."
+    for name, group in of_type(template, "AWS::Logs::LogGroup").items():
+        if show(group.get("RetentionInDays")) != "<LogRetentionDays>":
+            yield f"{name} does not keep logs for LogRetentionDays."
 
 
 def timeouts(template):
     receiver, processor = properties(template, "ReceiverFunction"), properties(template, "ProcessorFunction")
-    if not 7 <= receiver["Timeout"] < 30:
-        yield "ReceiverFunction's timeout must be more than the 6 s in which it answers, and less than Xendit's 30 s."
+    if not 7 <= receiver["Timeout"] < 15:
+        yield "ReceiverFunction's timeout must be more than the 6 s in which it answers, and less than API Gateway's 15 s."
     (expected,) = re.findall(r"pub const TIMEOUT: .* = Duration::from_secs\((\d+)\);", source(FAILURE_RS))
     if processor["Timeout"] != int(expected):
         yield f"ProcessorFunction's timeout is not the {expected} s in {FAILURE_RS}."
+    for route, integration in routes(template).items():
+        if not receiver["Timeout"] * 1000 < integration.get("timeoutInMillis", 30000) < 30000:
+            yield f"API Gateway's timeout for {route} must be more than the receiver's, and less than Xendit's 30 s."
+
+
+def routed(template):
+    found = routes(template)
+    if found.keys() != {"POST /webhook", "POST /webhook/{topic}"}:
+        yield f"The routes of the API are {', '.join(found)}, not those that the receiver answers."
+    for route, integration in found.items():
+        if (integration["type"], integration["payloadFormatVersion"]) != ("aws_proxy", "2.0"):
+            yield f"{route} does not send the events that the receiver reads."
+        if "${ReceiverFunction.Arn}" not in integration["uri"]["Fn::Sub"]:
+            yield f"{route} does not invoke the receiver."
+        (path,) = re.findall(r" (.*)", route)
+        arn = f"/POST{path.replace('{topic}', '*')}"
+        permissions = of_type(template, "AWS::Lambda::Permission").values()
+        if not any(show(permission["SourceArn"]).endswith(arn) for permission in permissions):
+            yield f"API Gateway may not invoke the receiver for {route}."
+    stage = properties(template, STAGE)
+    if stage["StageName"] != "$default":
+        yield "The stage adds its name to the path: Xendit's dashboard has a URL without it."
 
 
 def message_size(template):
@@ -165,12 +342,31 @@ def message_size(template):
 
 def encryption(template):
     for name, queue in of_type(template, "AWS::SQS::Queue").items():
-        if not (queue.get("SqsManagedSseEnabled") or queue.get("KmsMasterKeyId")):
-            yield f"{name} is not encrypted."
-    if "BucketEncryption" not in properties(template, "InboxBucket"):
-        yield "InboxBucket is not encrypted."
-    if not properties(template, "LedgerTable").get("SSESpecification", {}).get("SSEEnabled", True):
-        yield "LedgerTable is not encrypted."
+        if queue.get("SqsManagedSseEnabled") is not True or "KmsMasterKeyId" in queue:
+            yield f"{name} is not encrypted by SQS: S3 and EventBridge could not use a key of KMS."
+    inbox = properties(template, "InboxBucket").get("BucketEncryption")
+    if show(inbox) != ("{ServerSideEncryptionConfiguration: [{ServerSideEncryptionByDefault: {SSEAlgorithm: AES256}}]}"):
+        yield "InboxBucket is not encrypted, or with a key that the roles do not allow."
+    if properties(template, "LedgerTable").get("SSESpecification") != {"SSEEnabled": True}:
+        yield "LedgerTable is not encrypted with a KMS key, whose use CloudTrail shows."
+
+
+def private(template):
+    bucket = properties(template, "InboxBucket")
+    blocked = {"BlockPublicAcls": True, "BlockPublicPolicy": True, "IgnorePublicAcls": True, "RestrictPublicBuckets": True}
+    if bucket.get("PublicAccessBlockConfiguration") != blocked:
+        yield "InboxBucket could be made public."
+    if bucket.get("OwnershipControls") != {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}:
+        yield "InboxBucket's objects can have access lists of their own."
+
+
+def notified(template):
+    bucket = template["Resources"]["InboxBucket"]
+    queues = bucket["Properties"].get("NotificationConfiguration", {}).get("QueueConfigurations", [])
+    if show(queues) != "[{Event: s3:ObjectCreated:*, Queue: <WebhookQueue.Arn>}]":
+        yield "InboxBucket does not notify WebhookQueue of every object: acknowledged webhooks would never be processed."
+    if bucket.get("DependsOn") != "WebhookQueuePolicy":
+        yield "InboxBucket may be created before WebhookQueuePolicy: S3 could not send its test, and the deployment would fail."
 
 
 def only_tls(template):
@@ -186,27 +382,89 @@ def only_tls(template):
             yield f"{name} can be used without TLS."
 
 
+def resource_policies(template):
+    for name, (resource, expected) in RESOURCE_POLICIES.items():
+        policy = properties(template, name)
+        (target,) = [policy[key] for key in ("Queues", "Bucket", "Topics") if key in policy]
+        if show(as_list(target)) != f"[<{resource}>]":
+            yield f"{name} is not the policy of {resource}."
+        found = {sentence(statement) for statement in policy["PolicyDocument"]["Statement"]}
+        for line in sorted(expected - found):
+            yield f"{name} lacks: {line}."
+        for line in sorted(found - expected):
+            yield f"{name} should not have: {line}."
+
+
 def least_privilege(template):
-    for statement in identity_statements(template):
-        if statement["Effect"] != "Allow":
-            continue
-        for action in as_list(statement["Action"]):
-            if "*" in action:
-                yield f"A role allows {action}: name each action."
-        if "*" in as_list(statement["Resource"]):
-            yield f"A role allows {statement['Action']} on all resources: name the resource."
     for name, role in of_type(template, "AWS::IAM::Role").items():
-        if role.get("ManagedPolicyArns"):
-            yield f"{name} has an AWS-managed policy, which allows its actions on all resources."
+        for statement in role_statements(template, name):
+            for action in as_list(statement["Action"]):
+                if "*" in action:
+                    yield f"{name} allows {action}: name each action."
+            if "*" in as_list(statement["Resource"]):
+                yield f"{name} allows {statement['Action']} on all resources: name the resource."
+        if role.keys() - {"Description", "AssumeRolePolicyDocument", "Policies"}:
+            yield f"{name} gets permissions from elsewhere, such as from an AWS-managed policy."
+        trust = [sentence(statement) for statement in role["AssumeRolePolicyDocument"]["Statement"]]
+        if trust != ["Allow lambda.amazonaws.com sts:AssumeRole"]:
+            yield f"{name} can be assumed by others than Lambda, or not by Lambda."
+
+
+def policy_language(template):
+    def documents(node):
+        for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+            yield from documents(value)
+        if isinstance(node, dict) and "Statement" in node:
+            yield node
+
+    for document in documents(template["Resources"]):
+        if document.get("Version") != "2012-10-17":
+            yield "A policy is not in the present policy language: AWS would read it as one of 2008."
+
+
+def permissions(template):
+    for function, role in ROLES.items():
+        if show(properties(template, function)["Role"]) != f"<{role}.Arn>":
+            yield f"{function} does not have the role {role}."
+        needed = set(NOT_OBSERVED[function])
+        for call in observed(function)["calls"]:
+            action, variable, *condition = re.fullmatch(r"(\S+) (\w+)(/\S+)?(?: from (\S+))?", call).groups()
+            resource, (folder, event_source) = HOLDS[variable][1], condition
+            needed.add(f"Allow {action} on <{resource}.Arn>{folder or ''}" + (FROM.format(event_source) if event_source else ""))
+        granted = {sentence({**statement, "Action": action, "Resource": resource}) for statement in role_statements(template, role)
+                   for action in as_list(statement["Action"]) for resource in as_list(statement["Resource"])}
+        for line in sorted(needed - granted):
+            yield f"{role} lacks a permission that {function} needs: {line}."
+        for line in sorted(granted - needed):
+            yield f"{role} has a permission that {function} does not use: {line}."
 
 
 def recovery(template):
-    table = template["Resources"]["LedgerTable"]
-    if not table["Properties"].get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled"):
+    table = properties(template, "LedgerTable")
+    if not table.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled"):
         yield "LedgerTable cannot be restored to a point in time."
+    if show(table.get("DeletionProtectionEnabled")) != "{Fn::If: [IsLive, true, false]}":
+        yield "A live LedgerTable has no deletion protection, or a test one has."
+    if "TimeToLiveSpecification" in table:
+        yield "LedgerTable deletes items: a webhook that is resent after that would be applied a second time."
+
+
+def kept(template):
     for name in ("LedgerTable", "WebhookQueue", "DeadLetterQueue", "InboxBucket"):
-        if template["Resources"][name].get("DeletionPolicy") != "Retain":
-            yield f"{name} and its contents would be deleted with the stack."
+        resource = template["Resources"][name]
+        if resource.get("UpdateReplacePolicy") != "Retain":
+            yield f"{name} and its contents would be deleted when an update replaces it."
+        # A table with deletion protection could not be deleted when the first deployment fails.
+        policy = "Retain" if name == "LedgerTable" else "RetainExceptOnCreate"
+        if resource.get("DeletionPolicy") != policy:
+            yield f"{name} would be deleted with the stack, or kept when the first deployment fails: its policy must be {policy}."
+
+
+def names(template):
+    for resource, (key, name) in NAMES.items():
+        found = properties(template, resource).get(key)
+        if (found if found is None else show(found)) != name:
+            yield f"{resource} is not named {name}: names must not collide with those of a deleted stack, or must not change."
 
 
 def tap(template):
@@ -219,13 +477,6 @@ def tap(template):
         yield "TapQueue keeps events for less than 14 days: a laptop that was closed over a holiday would miss some."
     if queue.get("MaximumMessageSize") != 1048576:
         yield "TapQueue does not accept messages of 1 MiB: EventBridge would drop large events."
-    for statement in properties(template, "TapQueuePolicy")["PolicyDocument"]["Statement"]:
-        allowed = {"Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
-        by_rule = {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["TapRule", "Arn"]}}}
-        if statement["Effect"] == "Allow" and not (
-            allowed.items() <= statement.items() and statement.get("Condition") == by_rule
-        ):
-            yield "TapQueuePolicy lets others than TapRule send to the queue: a developer would see forged events."
     if template["Parameters"]["Tap"]["Default"] != "off":
         yield "The tap is on by default: every stack would keep, and pay for, copies that nobody reads."
     for name in ("TapRule", "TapQueue", "TapQueuePolicy"):
@@ -233,42 +484,110 @@ def tap(template):
             yield f"{name} would exist although Tap is off."
 
 
+def archived(template):
+    archive = properties(template, "EventArchive")
+    if show(archive.get("SourceArn")) != "<EventBus.Arn>" or archive["EventPattern"] != {"source": ["xendit-hooks"]}:
+        yield "EventArchive does not keep every domain event: a replay would miss some."
+
+
 def alarms(template):
-    all_alarms = of_type(template, "AWS::CloudWatch::Alarm")
+    found = of_type(template, "AWS::CloudWatch::Alarm")
+    for name in ALARMS.keys() - found.keys():
+        yield f"{name} is missing, which docs/operations.md promises."
+    for name, alarm in found.items():
+        rings = watches(alarm)
+        if rings != ALARMS.get(name):
+            yield f"{name} rings at: {rings}. It should ring at: {ALARMS.get(name)}."
+        if alarm.keys() & {"ActionsEnabled", "Unit", "InsufficientDataActions", "EvaluateLowSampleCountPercentile"}:
+            yield f"{name} has a setting that may silence it."
+        for actions, what in (("AlarmActions", "rings"), ("OKActions", "ends")):
+            if show(alarm.get(actions, [])) != "[<AlarmTopic>]":
+                yield f"{name} notifies nobody when it {what}."
+    listed = set(re.findall(r"^\| \[?`(\w+Alarm)`", source("docs/operations.md"), re.MULTILINE))
+    for name in sorted(listed ^ found.keys()):
+        yield f"{name} is either not in the template or not in the table of docs/operations.md."
 
-    def namespace(alarm):
-        # Our namespace is the stack's name, which is a Ref.
-        return alarm["Namespace"] if isinstance(alarm["Namespace"], str) else "ours"
 
-    watched = {(namespace(alarm), alarm["MetricName"]) for alarm in all_alarms.values()}
-    for metric in [("AWS/SQS", "ApproximateNumberOfMessagesVisible"), ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
-                   ("AWS/ApiGateway", "5xx"), ("AWS/Lambda", "Errors"), ("ours", "conflict"), ("ours", "parked")]:
-        if metric not in watched:
-            yield f"No alarm watches {metric[1]}."
-    for name, alarm in all_alarms.items():
-        if "AlarmTopic" not in set(strings(alarm.get("AlarmActions", []))):
-            yield f"{name} notifies nobody."
-        if len("".join(strings(alarm.get("AlarmDescription", "")))) < 100:
-            yield f"{name} has no description of what to do."
+def pages(template):
+    found, known = of_type(template, "AWS::CloudWatch::Alarm"), runbooks()
+    for name in sorted(found.keys() ^ known.keys()):
+        yield f"{name} has no page in docs/runbooks/, or there is no such alarm."
+    for name in sorted(found.keys() & known.keys()):
+        description, page = show(found[name].get("AlarmDescription", "")), source(known[name])
+        if not re.fullmatch(rf".{{100,850}} Runbook: {known[name]}", description, re.DOTALL):
+            yield f"{name}'s description must say what happened, and end with `Runbook: {known[name]}`."
+        headings = re.findall(r"^##? (.*)$", page, re.MULTILINE)
+        if headings != [f"`{name}`", *HEADINGS]:
+            yield f"{known[name]} does not have the headings {', '.join(HEADINGS)} under the name of its alarm."
+
+
+def counted(template):
+    filters = of_type(template, "AWS::Logs::MetricFilter")
+    metrics = {}
+    for name, metric_filter in filters.items():
+        (counter,) = metric_filter["MetricTransformations"]
+        (group,) = strings(metric_filter["LogGroupName"])
+        metrics[counter["MetricName"]] = (group, metric_filter["FilterPattern"])
+        if show({key: value for key, value in counter.items() if key != "MetricName"}) != COUNTS_ONE:
+            yield f"{name} does not count one for each line, in the namespace of the stack."
+    for metric in sorted(metrics.keys() ^ COUNTED.keys()):
+        yield f"The metric {metric} is not counted, or nobody knows what it should count."
+    for metric in sorted(metrics.keys() & COUNTED.keys()):
+        (group, pattern), (expected_group, function, counts) = metrics[metric], COUNTED[metric]
+        if group != expected_group:
+            yield f"The metric {metric} counts lines of {group}, not of {expected_group}."
+            continue
+        lines = observed(function)["lines"]
+        if not any(map(counts, lines)):
+            yield f"No observed line counts for {metric}: tests/observed.rs must cause one."
+        for line in lines:
+            if matches(pattern, line) != bool(counts(line)):
+                verb = "does not count" if counts(line) else "counts"
+                yield f"The metric {metric} {verb} the line {json.dumps(line)}."
+    used = {alarm["MetricName"] for alarm in of_type(template, "AWS::CloudWatch::Alarm").values()
+            if show(alarm.get("Namespace", "")) == "<AWS::StackName>"}
+    for metric in sorted(used ^ metrics.keys()):
+        yield f"The metric {metric} has no filter, or no alarm."
+
+
+def logged(template):
+    for function, (group, folder) in LOGS.items():
+        logging_config = properties(template, function)["LoggingConfig"]
+        expected = {"LogFormat": "JSON", "SystemLogLevel": "WARN", "LogGroup": f"<{group}>",
+                    "ApplicationLogLevel": "{Fn::FindInMap: [LogLevels, <LogLevel>, Lambda]}"}
+        if {key: show(value) for key, value in logging_config.items()} != expected:
+            yield f"{function} does not log all its lines as JSON to {group}: alarms would be silent."
+        if show(properties(template, group)["LogGroupName"]) != f"/aws/lambda/<AWS::StackName>-{folder}":
+            yield f"{group} does not have the name that the CLI and the documentation use."
+    if show(template["Mappings"]["LogLevels"]) != "{debug: {Lambda: DEBUG}, info: {Lambda: INFO}}":
+        yield "LogLevels does not name Lambda's levels: Lambda would drop our lines, and alarms would be silent."
 
 
 def no_secrets(template):
-    for resource in template["Resources"].values():
-        for text in strings(resource):
+    for part in ("Resources", "Parameters", "Outputs"):
+        for text in strings(template[part]):
             if re.search(r"xnd_|secret_key", text):
                 yield "The template seems to contain a Xendit API key."
 
 
 def throttled(template):
-    (stage,) = of_type(template, "AWS::ApiGatewayV2::Stage").values()
+    stage = properties(template, STAGE)
     settings = stage.get("DefaultRouteSettings", {})
-    if not (settings.get("ThrottlingRateLimit") and settings.get("ThrottlingBurstLimit")):
+    if show(settings) != "{ThrottlingBurstLimit: <ThrottleBurst>, ThrottlingRateLimit: <ThrottleRate>}":
         yield "The API is not throttled: the cost of a flood would have no limit."
-    log_format = stage.get("AccessLogSettings", {}).get("Format", "")
-    if not log_format:
+
+
+def access_log(template):
+    settings = properties(template, STAGE).get("AccessLogSettings", {})
+    if show(settings.get("DestinationArn")) != "<AccessLogs.Arn>":
         yield "The API has no access log."
-    elif re.search(r"sourceIp|header|body|querystring", "".join(strings(log_format)), re.IGNORECASE):
-        yield "The access log would contain personal data or headers."
+    if not show(properties(template, "AccessLogs")["LogGroupName"]).startswith("/aws/vendedlogs/"):
+        yield "AccessLogs adds to the account's resource policy for logs, whose size is limited."
+    # API Gateway replaces each variable by text; what it cannot know is a hyphen.
+    line = json.loads(re.sub(r"\$context\.[\w.]+", "-", settings["Format"]))
+    fields = dict(zip(line, re.findall(r"\$context\.[\w.]+", settings["Format"])))
+    if fields != ACCESS_LOG:
+        yield "The access log does not have the fields that docs/operations.md uses, or has personal data."
 
 
 def known_variables(template):
@@ -279,7 +598,7 @@ def known_variables(template):
 
 
 def needed_variables(template):
-    for function, folder in FUNCTIONS.items():
+    for function, (_, folder) in LOGS.items():
         given, read = set(variables(template, function)), {*variables_read_by(folder), SDK_VARIABLE}
         for name in sorted(read - given):
             yield f"{function} does not have the variable {name}, which it reads."
@@ -287,12 +606,48 @@ def needed_variables(template):
             yield f"{function} has the variable {name}, which it does not read."
 
 
-def known_outcomes(template):
-    for name, metric_filter in of_type(template, "AWS::Logs::MetricFilter").items():
-        (log_group,) = strings(metric_filter["LogGroupName"])
-        for outcome in re.findall(r'\$\.outcome\s*!?=\s*"?([^"\s)}&|]*)', metric_filter["FilterPattern"]):
-            if outcome not in logged_outcomes(OUTCOMES_IN[log_group]):
-                yield f'{name} counts the outcome "{outcome}", which is never in {log_group}: its alarm would be silent.'
+def right_variables(template):
+    for function in of_type(template, "AWS::Lambda::Function"):
+        for name, value in variables(template, function).items():
+            if show(value) != HOLDS[name][0]:
+                yield f"{name} of {function} is {show(value)}, not {HOLDS[name][0]}."
+
+
+def built(template):
+    for function, (_, folder) in LOGS.items():
+        metadata, settings = template["Resources"][function]["Metadata"], properties(template, function)
+        if metadata != {"BuildMethod": "rust-cargolambda", "BuildProperties": {"Binary": folder}}:
+            yield f"{function} is not built from functions/{folder}."
+        if (settings["Runtime"], settings["Handler"]) != ("provided.al2023", "bootstrap"):
+            yield f"{function} does not run the binary that cargo-lambda builds."
+        if show(settings["Architectures"]) != "[<Architecture>]":
+            yield f"{function} does not run on the architecture that it is built for."
+
+
+def sized(template):
+    for function, megabytes in MEMORY.items():
+        if properties(template, function)["MemorySize"] != megabytes:
+            yield f"{function} does not have the {megabytes} MB that `make bench` measures: slower, or more expensive."
+    if show(properties(template, "ReceiverFunction").get("ReservedConcurrentExecutions")) != RESERVED:
+        yield "ReceiverConcurrency does not reserve concurrency for the receiver, or 0 would stop it."
+    trigger = event_source_mapping(template)
+    if trigger.get("ScalingConfig") != {"MaximumConcurrency": {"Ref": "ProcessorConcurrency"}}:
+        yield "The processor can take the whole concurrency of the account: the receiver would be throttled."
+    if (show(trigger["EventSourceArn"]), show(trigger["FunctionName"])) != ("<WebhookQueue.Arn>", "<ProcessorFunction>"):
+        yield "The processor does not read WebhookQueue."
+    if trigger.get("BatchSize") != 10 or "MaximumBatchingWindowInSeconds" in trigger or trigger.get("Enabled") is False:
+        yield "The processor's trigger is off, delays webhooks, or has batches of other than up to 10 messages."
+
+
+def ledger(template):
+    table = properties(template, "LedgerTable")
+    if show(table["KeySchema"]) != "[{AttributeName: key, KeyType: HASH}]":
+        yield "LedgerTable's key is not `key`, which the ledger uses."
+    keys = {"key", *(key for keys in INDEX_KEYS.values() for key in keys)}
+    if sorted(map(show, table["AttributeDefinitions"])) != [f"{{AttributeName: {key}, AttributeType: S}}" for key in sorted(keys)]:
+        yield "The keys of LedgerTable and of its indexes are not strings, which the ledger writes."
+    if table.get("BillingMode") != "PAY_PER_REQUEST":
+        yield "LedgerTable has a fixed capacity: a burst of webhooks would be throttled."
 
 
 def indexes(template):
@@ -308,17 +663,305 @@ def indexes(template):
             yield f"LedgerTable's index {name} contains more than keys: every write of an item would cost another one there."
 
 
+def subscribed(template):
+    subscription = template["Resources"]["AlarmSubscription"]
+    if (subscription.get("Condition"), show(subscription["Properties"])) != ("HasAlarmEmail", SUBSCRIPTION):
+        yield "AlarmEmail is not subscribed to the alarms."
+    if "KmsMasterKeyId" in properties(template, "AlarmTopic"):
+        yield "AlarmTopic is encrypted: CloudWatch could not publish to it, and fails silently."
+
+
+def known_settings(template):
+    for name, resource in template["Resources"].items():
+        known = SETTINGS.get(resource["Type"])
+        if known is None:
+            yield f"{name} is of the type {resource['Type']}, for which there is no rule here."
+            continue
+        for setting in sorted(resource.get("Properties", {}).keys() - known - {"Tags"}):
+            yield f"{name} has the setting {setting}, for which there is no rule here."
+    if len(of_type(template, "AWS::Lambda::Permission")) != len(routes(template)):
+        yield "Others than the API may invoke a function."
+
+
+def parameters(template):
+    found = template["Parameters"]
+    for name in found.keys() ^ PARAMETERS.keys():
+        yield f"The parameter {name} is missing, or not known here."
+    for name in found.keys() & PARAMETERS.keys():
+        settings = {key: value for key, value in found[name].items()
+                    if key not in ("Description", "ConstraintDescription", "AllowedPattern")}
+        if show(settings) != PARAMETERS[name]:
+            yield f"The parameter {name} has {show(settings)}, not {PARAMETERS[name]}."
+    for name, (good, bad) in SAMPLES.items():
+        pattern = re.compile(found[name]["AllowedPattern"])
+        for value in good:
+            if not pattern.fullmatch(value):
+                yield f"The parameter {name} does not accept {value!r}."
+        for value in bad:
+            if pattern.fullmatch(value):
+                yield f"The parameter {name} accepts {value!r}: the function would not start."
+
+
+def conditions(template):
+    found = {name: show(condition) for name, condition in template["Conditions"].items()}
+    if found != CONDITIONS:
+        yield f"The conditions are {found}, not {CONDITIONS}."
+
+
+def outputs(template):
+    for name in sorted(outputs_read() - OUTPUTS.keys()):
+        yield f"The output {name} is read, but it is not known here."
+    found = {name: show(output["Value"]) for name, output in template["Outputs"].items()}
+    for name in sorted(OUTPUTS.keys() | found.keys()):
+        if found.get(name) != OUTPUTS.get(name):
+            yield f"The output {name} is {found.get(name)}, not {OUTPUTS.get(name)}."
+    conditional = {name: output["Condition"] for name, output in template["Outputs"].items() if "Condition" in output}
+    if conditional != {"TapQueueUrl": "HasTap"}:
+        yield "Only TapQueueUrl has a condition: without one it would refer to a queue that does not exist."
+
+
 # --- What the rules expect --------------------------------------------------------------------------------------------
 
 FAILURE_RS = "functions/processor/src/failure.rs"
+STAGE = "WebhookApiApiGatewayDefaultStage"
 # The AWS SDK reads this variable, not our code.
 SDK_VARIABLE = "AWS_ENDPOINT_URL"
-# The folder of each function's code.
-FUNCTIONS = {"ReceiverFunction": "receiver", "ProcessorFunction": "processor"}
-# The enum in shared/src/outcome.rs whose outcomes each log group contains.
-OUTCOMES_IN = {"ReceiverLogs": "Received", "ProcessorLogs": "Processed"}
+# The log group and the folder of each function's code.
+LOGS = {"ReceiverFunction": ("ReceiverLogs", "receiver"), "ProcessorFunction": ("ProcessorLogs", "processor")}
+ROLES = {"ReceiverFunction": "ReceiverRole", "ProcessorFunction": "ProcessorRole"}
+# The memory that bench/prices.json and docs/cost.md assume.
+MEMORY = {"ReceiverFunction": 128, "ProcessorFunction": 256}
 # The partition key and the sort key of each index.
 INDEX_KEYS = {"by-reference": ("reference", "key"), "open": ("open", "since")}
+
+# What each environment variable holds, and the resource that its name is of.
+HOLDS = {
+    "ENVIRONMENT": ("<Environment>", None),
+    "LOG_LEVEL": ("<LogLevel>", None),
+    "CALLBACK_TOKENS": ("<CallbackTokens>", None),
+    "TOKEN_ACCOUNTS": ("<TokenAccounts>", None),
+    "QUEUE_URL": ("<WebhookQueue>", "WebhookQueue"),
+    "DLQ_URL": ("<DeadLetterQueue>", "DeadLetterQueue"),
+    "INBOX_BUCKET": ("<InboxBucket>", "InboxBucket"),
+    "LEDGER_TABLE": ("<LedgerTable>", "LedgerTable"),
+    "BUS_NAME": ("<EventBus.Name>", "EventBus"),
+    SDK_VARIABLE: ("", None),
+}
+
+# The permissions that no call of the function's own needs.
+NOT_OBSERVED = {
+    "ReceiverFunction": {
+        # Lambda writes the logs.
+        "Allow logs:CreateLogStream on <ReceiverLogs.Arn>",
+        "Allow logs:PutLogEvents on <ReceiverLogs.Arn>",
+    },
+    "ProcessorFunction": {
+        "Allow logs:CreateLogStream on <ProcessorLogs.Arn>",
+        "Allow logs:PutLogEvents on <ProcessorLogs.Arn>",
+        # Lambda's trigger polls the queue.
+        "Allow sqs:ReceiveMessage on <WebhookQueue.Arn>",
+        "Allow sqs:DeleteMessage on <WebhookQueue.Arn>",
+        "Allow sqs:GetQueueAttributes on <WebhookQueue.Arn>",
+        # Without it, S3 answers 403 instead of 404 to GetObject for a missing object.
+        "Allow s3:ListBucket on <InboxBucket.Arn>",
+    },
+}
+# AWS documents `events:source` as a key with several values, one for each entry of a call.
+FROM = " if ForAllValues:StringEquals events:source={} and Null events:source=false"
+
+# The first group of the stack's UUID. The last one may name the host that made it.
+TAIL = "{Fn::Select: [0, {Fn::Split: [-, {Fn::Select: [2, {Fn::Split: [/, <AWS::StackId>]}]}]}]}"
+# The names that are fixed, and the property that holds each. None: CloudFormation makes up a name.
+NAMES = {
+    "WebhookQueue": ("QueueName", f"<AWS::StackName>-webhooks-{TAIL}"),
+    "DeadLetterQueue": ("QueueName", None),
+    "InboxBucket": ("BucketName", f"xendit-hooks-<Environment>-inbox-<AWS::AccountId>-{TAIL}"),
+    "LedgerTable": ("TableName", None),
+    "EventBus": ("Name", "xendit-hooks-<Environment>"),
+    "EventArchive": ("ArchiveName", f"xendit-hooks-<Environment>-{TAIL}"),
+    "AlarmTopic": ("TopicName", None),
+}
+
+
+def without_tls(service, *resources):
+    """Denies every use without TLS."""
+    return f"Deny * {service} on {', '.join(resources)} if Bool aws:SecureTransport=false"
+
+
+RESOURCE_POLICIES = {
+    "WebhookQueuePolicy": ("WebhookQueue", {
+        without_tls("sqs:*", "<WebhookQueue.Arn>"),
+        "Allow s3.amazonaws.com sqs:SendMessage on <WebhookQueue.Arn> if ArnEquals aws:SourceArn="
+        f"arn:<AWS::Partition>:s3:::{NAMES['InboxBucket'][1]} and StringEquals aws:SourceAccount=<AWS::AccountId>",
+    }),
+    "DeadLetterQueuePolicy": ("DeadLetterQueue", {without_tls("sqs:*", "<DeadLetterQueue.Arn>")}),
+    "InboxBucketPolicy": ("InboxBucket", {without_tls("s3:*", "<InboxBucket.Arn>", "<InboxBucket.Arn>/*")}),
+    "TapQueuePolicy": ("TapQueue", {
+        without_tls("sqs:*", "<TapQueue.Arn>"),
+        "Allow events.amazonaws.com sqs:SendMessage on <TapQueue.Arn> if ArnEquals aws:SourceArn=<TapRule.Arn>",
+    }),
+    "AlarmTopicPolicy": ("AlarmTopic", {
+        without_tls("sns:Publish", "<AlarmTopic>"),
+        "Allow cloudwatch.amazonaws.com sns:Publish on <AlarmTopic> if StringEquals aws:SourceAccount=<AWS::AccountId>",
+    }),
+}
+
+# When each alarm rings.
+OURS = "<AWS::StackName>"
+SQS_DLQ = "QueueName=<DeadLetterQueue.QueueName> in 60 s"
+ALARMS = {
+    "DeadLettersAlarm": f"Maximum of AWS/SQS ApproximateNumberOfMessagesVisible {SQS_DLQ} + "
+    f"Maximum of AWS/SQS ApproximateNumberOfMessagesNotVisible {SQS_DLQ} > 0, 1 of 1 times; missing data is ignore",
+    "ParkedAlarm": f"Sum of {OURS} parked in 300 s > 0, 1 of 1 times; missing data is notBreaching",
+    "RetriesAlarm": f"Sum of {OURS} retries in 300 s > 0, 1 of 1 times; missing data is notBreaching",
+    "QueueAgeAlarm": "Maximum of AWS/SQS ApproximateAgeOfOldestMessage QueueName=<WebhookQueue.QueueName> in 60 s > 900, "
+    "3 of 3 times; missing data is notBreaching",
+    "ProcessorErrorsAlarm": "Sum of AWS/Lambda Errors FunctionName=<ProcessorFunction> in 300 s > 0, 2 of 3 times; "
+    "missing data is notBreaching",
+    "ServerErrorsAlarm": "Sum of AWS/ApiGateway 5xx ApiId=<WebhookApi> in 300 s > 0, 1 of 1 times; missing data is notBreaching",
+    "ReceiverErrorsAlarm": "Sum of AWS/Lambda Errors FunctionName=<ReceiverFunction> in 300 s > 0, 1 of 1 times; "
+    "missing data is notBreaching",
+    "ReceiverThrottlesAlarm": "Sum of AWS/Lambda Throttles FunctionName=<ReceiverFunction> in 300 s > 0, 1 of 1 times; "
+    "missing data is notBreaching",
+    "InboxAlarm": f"Sum of {OURS} inbox in 300 s > 0, 1 of 1 times; missing data is notBreaching",
+    "WrongTokenAlarm": f"Sum of {OURS} wrong-token in 3600 s >= 5, 1 of 1 times; missing data is notBreaching",
+    "ConflictAlarm": f"Sum of {OURS} conflict in 300 s > 0, 1 of 1 times; missing data is notBreaching",
+    "DriftAlarm": f"Sum of {OURS} drift in 86400 s > 0, 1 of 1 times; missing data is notBreaching",
+}
+HEADINGS = ["What it means", "What is at stake", "Look", "Do", "Done when"]
+COUNTS_ONE = "{MetricNamespace: <AWS::StackName>, MetricValue: 1, Unit: Count}"
+
+
+def fails_for_a_minute(line):
+    """A try that failed, of a webhook that has failed before and not just once."""
+    if line.get("outcome") not in ("retry", "not_parked"):
+        return False
+    return line["receive_count"] > 3 or "newer" in line["reason"]
+
+
+# The log group, the function and the lines that each metric counts.
+COUNTED = {
+    "parked": ("ProcessorLogs", "ProcessorFunction", lambda line: line.get("outcome") == "parked"),
+    "retries": ("ProcessorLogs", "ProcessorFunction", fails_for_a_minute),
+    "conflict": ("ProcessorLogs", "ProcessorFunction", lambda line: line.get("outcome") == "conflict"),
+    "drift": ("ProcessorLogs", "ProcessorFunction", lambda line: "unknown" in line or "drift" in line),
+    "inbox": ("ReceiverLogs", "ReceiverFunction",
+              lambda line: line.get("outcome") == "stored_in_inbox" and line["bytes"] < 1_000_000),
+    "wrong-token": ("ReceiverLogs", "ReceiverFunction", lambda line: line.get("reason") == "wrong token"),
+}
+
+# Lambda's request id is the delivery id.
+ACCESS_LOG = {
+    "delivery": "$context.integration.requestId",
+    "requestId": "$context.requestId",
+    "route": "$context.routeKey",
+    "status": "$context.status",
+    "latency_ms": "$context.responseLatency",
+    "integration_latency_ms": "$context.integrationLatency",
+    "integration_error": "$context.integrationErrorMessage",
+    "response_bytes": "$context.responseLength",
+}
+# Without the condition, 0 would stop the receiver.
+RESERVED = "{Fn::If: [HasReceiverConcurrency, <ReceiverConcurrency>, <AWS::NoValue>]}"
+SUBSCRIPTION = "{Endpoint: <AlarmEmail>, Protocol: email, TopicArn: <AlarmTopic>}"
+CONDITIONS = {
+    "IsLive": "{Fn::Equals: [<Environment>, live]}",
+    "HasAlarmEmail": "{Fn::Not: [{Fn::Equals: [<AlarmEmail>, ]}]}",
+    "HasTap": "{Fn::Equals: [<Tap>, on]}",
+    "HasReceiverConcurrency": "{Fn::Not: [{Fn::Equals: [<ReceiverConcurrency>, 0]}]}",
+}
+RETENTION_DAYS = "[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]"
+# Each parameter, without its texts and its pattern. A changed default changes every stack at its next deployment.
+PARAMETERS = {
+    # No default, because a forgotten flag must not turn a live stack into a test stack.
+    "Environment": "{AllowedValues: [test, live], Type: String}",
+    # No default, because a function without a digest does not start. Lambda allows 4 KB for all variables of a function.
+    "CallbackTokens": "{MaxLength: 3000, MinLength: 66, Type: String}",
+    "TokenAccounts": "{Default: , MaxLength: 3000, Type: String}",
+    "Tap": "{AllowedValues: [on, off], Default: off, Type: String}",
+    "AlarmEmail": "{Default: , Type: String}",
+    "Architecture": "{AllowedValues: [arm64, x86_64], Default: arm64, Type: String}",
+    # `warn` and `error` would suppress lines that the alarms count.
+    "LogLevel": "{AllowedValues: [info, debug], Default: info, Type: String}",
+    "LogRetentionDays": f"{{AllowedValues: {RETENTION_DAYS}, Default: 90, Type: Number}}",
+    "ThrottleRate": "{Default: 100, MinValue: 1, Type: Number}",
+    # Xendit's dashboard resends at most 500 webhooks at once.
+    "ThrottleBurst": "{Default: 500, MinValue: 1, Type: Number}",
+    # An account with a quota of 10 can reserve none, and needs some besides the processors'.
+    "ReceiverConcurrency": "{Default: 0, MinValue: 0, Type: Number}",
+    "ProcessorConcurrency": "{Default: 5, MaxValue: 1000, MinValue: 2, Type: Number}",
+}
+# The settings that the rules know. Any other could change what they check.
+SETTINGS = {
+    "AWS::ApiGatewayV2::Api": {"Body"},
+    "AWS::ApiGatewayV2::Stage": {"AccessLogSettings", "ApiId", "AutoDeploy", "DefaultRouteSettings", "StageName"},
+    "AWS::CloudWatch::Alarm": {
+        "AlarmActions", "AlarmDescription", "ComparisonOperator", "DatapointsToAlarm", "Dimensions", "EvaluationPeriods",
+        "MetricName", "Metrics", "Namespace", "OKActions", "Period", "Statistic", "Threshold", "TreatMissingData",
+    },
+    "AWS::DynamoDB::Table": {
+        "AttributeDefinitions", "BillingMode", "DeletionProtectionEnabled", "GlobalSecondaryIndexes", "KeySchema",
+        "PointInTimeRecoverySpecification", "SSESpecification",
+    },
+    "AWS::Events::Archive": {"ArchiveName", "Description", "EventPattern", "RetentionDays", "SourceArn"},
+    "AWS::Events::EventBus": {"Name"},
+    "AWS::Events::Rule": {"Description", "EventBusName", "EventPattern", "Targets"},
+    "AWS::IAM::Role": {"AssumeRolePolicyDocument", "Description", "Policies"},
+    "AWS::Lambda::EventSourceMapping": {
+        "BatchSize", "EventSourceArn", "FunctionName", "FunctionResponseTypes", "ScalingConfig",
+    },
+    "AWS::Lambda::Function": {
+        "Architectures", "Code", "Description", "Environment", "Handler", "LoggingConfig", "MemorySize",
+        "ReservedConcurrentExecutions", "Role", "Runtime", "Timeout",
+    },
+    "AWS::Lambda::Permission": {"Action", "FunctionName", "Principal", "SourceArn"},
+    "AWS::Logs::LogGroup": {"LogGroupName", "RetentionInDays"},
+    "AWS::Logs::MetricFilter": {"FilterPattern", "LogGroupName", "MetricTransformations"},
+    "AWS::S3::Bucket": {
+        "BucketEncryption", "BucketName", "LifecycleConfiguration", "NotificationConfiguration", "OwnershipControls",
+        "PublicAccessBlockConfiguration",
+    },
+    "AWS::S3::BucketPolicy": {"Bucket", "PolicyDocument"},
+    "AWS::SNS::Subscription": {"Endpoint", "Protocol", "TopicArn"},
+    "AWS::SNS::Topic": {"DisplayName"},
+    "AWS::SNS::TopicPolicy": {"PolicyDocument", "Topics"},
+    "AWS::SQS::Queue": {
+        "MaximumMessageSize", "MessageRetentionPeriod", "QueueName", "RedriveAllowPolicy", "RedrivePolicy",
+        "SqsManagedSseEnabled", "VisibilityTimeout",
+    },
+    "AWS::SQS::QueuePolicy": {"PolicyDocument", "Queues"},
+}
+DIGEST = 64 * "0"
+# Values that each pattern accepts, and values that it refuses.
+SAMPLES = {
+    "CallbackTokens": (
+        [f"live={DIGEST}", f"live={DIGEST},live-old={DIGEST}", f"a1={64 * 'f'}", f"{32 * 'a'}={DIGEST}"],
+        ["a-callback-token-that-was-pasted", DIGEST, f"live={DIGEST[1:]}", f"live={DIGEST}0", f"Live={DIGEST}", f"live={DIGEST},",
+         f"live={DIGEST} shop={DIGEST}", f"live={64 * 'F'}", f"={DIGEST}", f"{33 * 'a'}={DIGEST}", ""],
+    ),
+    "TokenAccounts": (
+        ["", "shop=62440e322008e87fb29c1fd0", "shop=a,shop=b_C-9,live=*", f"{32 * 'a'}={64 * 'a'}"],
+        ["shop", "shop=", "shop=a,", "shop=a b", "Shop=a", "shop=**", f"shop={65 * 'a'}", "=a", f"{33 * 'a'}=a"],
+    ),
+    "AlarmEmail": (["", "you@example.com"], ["you", "you@example", "you@example.com other@example.com", "@example.com", "you@"]),
+}
+OUTPUTS = {
+    "WebhookUrl": "<WebhookApi.ApiEndpoint>/webhook",
+    "WebhookTopicUrl": "<WebhookApi.ApiEndpoint>/webhook/{topic}",
+    "QueueUrl": "<WebhookQueue>",
+    "DeadLetterQueueUrl": "<DeadLetterQueue>",
+    "InboxBucketName": "<InboxBucket>",
+    "LedgerTableName": "<LedgerTable>",
+    "EventBusName": "<EventBus.Name>",
+    "EventArchiveName": "<EventArchive>",
+    "TapQueueUrl": "<TapQueue>",
+    "AlarmTopicArn": "<AlarmTopic>",
+    "ReceiverFunctionName": "<ReceiverFunction>",
+    "ProcessorFunctionName": "<ProcessorFunction>",
+    "ReceiverLogGroupName": "<ReceiverLogs>",
+    "ProcessorLogGroupName": "<ProcessorLogs>",
+    "AccessLogGroupName": "<AccessLogs>",
+}
 
 
 # --- Changes that break the rules -------------------------------------------------------------------------------------
@@ -343,50 +986,159 @@ def trigger_change(key, to):
     return lambda template: event_source_mapping(template).__setitem__(key, to)
 
 
-def role_change(key, to):
-    """A change of the first statement of the first role."""
-    return lambda template: next(identity_statements(template)).__setitem__(key, to)
+def route_change(route, key, to):
+    return lambda template: routes(template)[route].__setitem__(key, to)
+
+
+def role_change(role, number, key, to):
+    """A change of one statement of a role."""
+    return change(role, "Properties", "Policies", 0, "PolicyDocument", "Statement", number, key, to=to)
+
+
+def policy_change(policy, number, *path, to):
+    """A change of one statement of a resource's policy."""
+    return change(policy, "Properties", "PolicyDocument", "Statement", number, *path, to=to)
 
 
 def variable_change(function, name, to):
     return change(function, "Properties", "Environment", "Variables", name, to=to)
 
 
-STAGE = "WebhookApiApiGatewayDefaultStage"
+def alarm_change(alarm, key, to):
+    return change(alarm, "Properties", key, to=to)
+
+
+def parameter_change(parameter, key, to):
+    return lambda template: template["Parameters"][parameter].__setitem__(key, to)
+
+
+def moved(role, number, to):
+    """A permission on another resource."""
+    return role_change(role, number, "Resource", to={"Fn::GetAtt": [to, "Arn"]})
+
+
+NOTIFICATION = ("InboxBucket", "Properties", "NotificationConfiguration", "QueueConfigurations", 0)
 INDEXES = ("LedgerTable", "Properties", "GlobalSecondaryIndexes")
+VISIBLE = {"MetricName": "ApproximateNumberOfMessagesVisible", "Namespace": "AWS/SQS", "Statistic": "Maximum", "Period": 60}
+ANY_BUCKET = {"Fn::Sub": "arn:${AWS::Partition}:s3:::*"}
+UUID_TAIL = {"Fn::Sub": "${AWS::StackName}-webhooks"}
 # Every rule, with the changes that it must reject.
 RULES = {
-    partial_responses: [trigger_change("FunctionResponseTypes", to=[])],
+    partial_responses: [
+        trigger_change("FunctionResponseTypes", to=[]),
+        lambda template: event_source_mapping(template).pop("FunctionResponseTypes"),
+    ],
     no_filter: [trigger_change("FilterCriteria", to={"Filters": []})],
-    visibility: [change("WebhookQueue", "Properties", "VisibilityTimeout", to=179)],
+    visibility: [
+        change("WebhookQueue", "Properties", "VisibilityTimeout", to=179),
+        change("WebhookQueue", "Properties", "VisibilityTimeout", to=43200),
+        change("WebhookQueue", "Properties", "DelaySeconds", to=900),
+    ],
     receives: [
         change("WebhookQueue", "Properties", "RedrivePolicy", to=None),
         change("WebhookQueue", "Properties", "RedrivePolicy", "maxReceiveCount", to=4),
+        change("WebhookQueue", "Properties", "RedrivePolicy", "maxReceiveCount", to=1000),
+        change("WebhookQueue", "Properties", "RedrivePolicy", "deadLetterTargetArn", to={"Fn::GetAtt": ["TapQueue", "Arn"]}),
+        change("DeadLetterQueue", "Properties", "RedriveAllowPolicy", "redrivePermission", to="denyAll"),
     ],
     retention: [
         change("DeadLetterQueue", "Properties", "MessageRetentionPeriod", to=345600),
         change("WebhookQueue", "Properties", "MessageRetentionPeriod", to=60),
-        change("InboxBucket", "Properties", "LifecycleConfiguration", "Rules", 0, "ExpirationInDays", to=1),
+        change("InboxBucket", "Properties", "LifecycleConfiguration", "Rules", 0, "ExpirationInDays", to=25),
+        change("InboxBucket", "Properties", "LifecycleConfiguration", "Rules", 0, "ExpirationInDays", to=3650),
+        change("EventArchive", "Properties", "RetentionDays", to=1),
+        change("ProcessorLogs", "Properties", "RetentionInDays", to=None),
     ],
     timeouts: [
         change("ReceiverFunction", "Properties", "Timeout", to=30),
+        change("ReceiverFunction", "Properties", "Timeout", to=3),
         change("ProcessorFunction", "Properties", "Timeout", to=20),
+        route_change("POST /webhook/{topic}", "timeoutInMillis", to=30000),
+        route_change("POST /webhook", "timeoutInMillis", to=9000),
     ],
-    message_size: [change("WebhookQueue", "Properties", "MaximumMessageSize", to=262144)],
+    routed: [
+        route_change("POST /webhook", "payloadFormatVersion", to="1.0"),
+        route_change("POST /webhook", "uri", to={"Fn::Sub": "arn:${AWS::Partition}:lambda:${ProcessorFunction.Arn}/invocations"}),
+        change("ReceiverFunctionWebhookTopicPermission", to=None),
+        change(STAGE, "Properties", "StageName", to="prod"),
+    ],
+    message_size: [
+        change("WebhookQueue", "Properties", "MaximumMessageSize", to=262144),
+        change("DeadLetterQueue", "Properties", "MaximumMessageSize", to=None),
+    ],
     encryption: [
         change("WebhookQueue", "Properties", "SqsManagedSseEnabled", to=False),
+        change("DeadLetterQueue", "Properties", "KmsMasterKeyId", to="alias/aws/sqs"),
         change("InboxBucket", "Properties", "BucketEncryption", to=None),
         change("LedgerTable", "Properties", "SSESpecification", to={"SSEEnabled": False}),
     ],
+    private: [
+        change("InboxBucket", "Properties", "PublicAccessBlockConfiguration", "RestrictPublicBuckets", to=False),
+        change("InboxBucket", "Properties", "OwnershipControls", to=None),
+    ],
+    notified: [
+        change("InboxBucket", "Properties", "NotificationConfiguration", to=None),
+        change(*NOTIFICATION, "Event", to="s3:ObjectRemoved:*"),
+        change(*NOTIFICATION, "Queue", to={"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}),
+        change("InboxBucket", "DependsOn", to=None),
+    ],
     only_tls: [change("DeadLetterQueuePolicy", to=None), change("InboxBucketPolicy", to=None), change("TapQueuePolicy", to=None)],
+    resource_policies: [
+        policy_change("WebhookQueuePolicy", 1, to=None),
+        policy_change("WebhookQueuePolicy", 1, "Condition", "StringEquals", to={}),
+        policy_change("WebhookQueuePolicy", 1, "Condition", "ArnEquals", to={"aws:SourceArn": ANY_BUCKET}),
+        policy_change("WebhookQueuePolicy", 1, "Principal", to="*"),
+        policy_change("InboxBucketPolicy", 0, "Resource", 1, to=None),
+        policy_change("AlarmTopicPolicy", 0, "Principal", to={"Service": "events.amazonaws.com"}),
+        change("DeadLetterQueuePolicy", "Properties", "Queues", to=[{"Ref": "WebhookQueue"}]),
+        policy_change("TapQueuePolicy", 1, "Principal", to="*"),
+        policy_change("TapQueuePolicy", 1, "Condition", to=None),
+    ],
     least_privilege: [
-        role_change("Action", to=["sqs:*"]),
-        role_change("Resource", to="*"),
+        role_change("ReceiverRole", 0, "Action", to=["sqs:*"]),
+        role_change("ReceiverRole", 0, "Resource", to="*"),
         change("ReceiverRole", "Properties", "ManagedPolicyArns", to=["arn:aws:iam::aws:policy/Any"]),
+        change("ReceiverRole", "Properties", "AssumeRolePolicyDocument", "Statement", 0, "Principal", to={"AWS": "*"}),
+    ],
+    policy_language: [change("WebhookQueuePolicy", "Properties", "PolicyDocument", "Version", to=None)],
+    permissions: [
+        role_change("ReceiverRole", 0, "Action", to="sqs:SendMessage"),
+        role_change("ReceiverRole", 0, "Action", to=["sqs:SendMessage", "sqs:GetQueueAttributes", "sqs:PurgeQueue"]),
+        moved("ReceiverRole", 0, to="DeadLetterQueue"),
+        moved("ReceiverRole", 1, to="InboxBucket"),
+        role_change("ReceiverRole", 1, "Resource", to={"Fn::Sub": "${InboxBucket.Arn}/*"}),
+        moved("ProcessorRole", 1, to="WebhookQueue"),
+        role_change("ProcessorRole", 3, "Action", to="s3:ListAllMyBuckets"),
+        role_change("ProcessorRole", 4, "Action", to=["dynamodb:PutItem", "dynamodb:UpdateItem"]),
+        role_change("ProcessorRole", 4, "Action",
+                    to=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"]),
+        role_change("ProcessorRole", 5, "Condition", to={"StringEquals": {"events:source": "xendit-hooks"}}),
+        role_change("ProcessorRole", 5, "Effect", to="Deny"),
+        moved("ProcessorRole", 6, to="ReceiverLogs"),
+        change("ProcessorFunction", "Properties", "Role", to={"Fn::GetAtt": ["ReceiverRole", "Arn"]}),
     ],
     recovery: [
         change("LedgerTable", "Properties", "PointInTimeRecoverySpecification", to=None),
+        change("LedgerTable", "Properties", "DeletionProtectionEnabled", to={"Fn::If": ["IsLive", False, True]}),
+        change("LedgerTable", "Properties", "TimeToLiveSpecification", to={"AttributeName": "since", "Enabled": True}),
+    ],
+    kept: [
         change("WebhookQueue", "DeletionPolicy", to="Delete"),
+        change("DeadLetterQueue", "DeletionPolicy", to="Retain"),
+        change("LedgerTable", "DeletionPolicy", to="RetainExceptOnCreate"),
+        change("InboxBucket", "UpdateReplacePolicy", to=None),
+    ],
+    names: [
+        change("WebhookQueue", "Properties", "QueueName", to=UUID_TAIL),
+        change("DeadLetterQueue", "Properties", "QueueName", to="dead-letters"),
+        change("LedgerTable", "Properties", "TableName", to="ledger"),
+        change("EventBus", "Properties", "Name", to={"Fn::Sub": "hooks-${Environment}"}),
+        change("InboxBucket", "Properties", "BucketName", "Fn::Sub", 1, "StackTail", "Fn::Select", 0, to=4),
+        change("EventArchive", "Properties", "ArchiveName", to=None),
+    ],
+    archived: [
+        change("EventArchive", "Properties", "EventPattern", to={"source": ["xendit"]}),
+        change("EventArchive", "Properties", "SourceArn", to={"Fn::Sub": "arn:aws:events:x:1:event-bus/default"}),
     ],
     tap: [
         change("TapRule", "Properties", "EventPattern", to={"source": ["xendit-hooks"], "detail-type": ["invoice.paid"]}),
@@ -394,20 +1146,61 @@ RULES = {
         change("TapRule", "Properties", "Targets", 0, "Arn", to={"Fn::GetAtt": ["WebhookQueue", "Arn"]}),
         change("TapQueue", "Properties", "MessageRetentionPeriod", to=345600),
         change("TapQueue", "Properties", "MaximumMessageSize", to=None),
-        change("TapQueuePolicy", "Properties", "PolicyDocument", "Statement", 1, "Principal", to="*"),
-        change("TapQueuePolicy", "Properties", "PolicyDocument", "Statement", 1, "Condition", to=None),
         change("TapQueue", "Condition", to=None),
         lambda template: template["Parameters"]["Tap"].__setitem__("Default", "on"),
     ],
     alarms: [
-        change("DeadLettersAlarm", to=None),
-        change("ParkedAlarm", "Properties", "AlarmActions", to=[]),
-        change("ParkedAlarm", "Properties", "AlarmDescription", to="?"),
+        *(change(alarm, to=None) for alarm in ALARMS),
+        alarm_change("ParkedAlarm", "AlarmActions", to=[]),
+        alarm_change("ParkedAlarm", "OKActions", to=[]),
+        alarm_change("ParkedAlarm", "ActionsEnabled", to=False),
+        alarm_change("DeadLettersAlarm", "TreatMissingData", to="notBreaching"),
+        alarm_change("DeadLettersAlarm", "Metrics", to=[{"Id": "messages", "MetricStat": {"Metric": VISIBLE, "Stat": "Maximum",
+                                                                                         "Period": 60}}]),
+        alarm_change("QueueAgeAlarm", "Dimensions", to=[{"Name": "QueueName", "Value": {"Ref": "DeadLetterQueue"}}]),
+        alarm_change("QueueAgeAlarm", "Threshold", to=900000),
+        alarm_change("RetriesAlarm", "Period", to=3600),
+        alarm_change("ServerErrorsAlarm", "Statistic", to="Average"),
+        alarm_change("ServerErrorsAlarm", "ComparisonOperator", to="LessThanThreshold"),
+        alarm_change("ReceiverErrorsAlarm", "DatapointsToAlarm", to=3),
+    ],
+    pages: [
+        alarm_change("ParkedAlarm", "AlarmDescription", to="Runbook: docs/runbooks/parked.md"),
+        alarm_change("ParkedAlarm", "AlarmDescription", to=120 * "x" + " Runbook: docs/runbooks/conflict.md"),
+        change("NewAlarm", to={"Type": "AWS::CloudWatch::Alarm", "Properties": {}}),
+        change("DriftAlarm", to=None),
+    ],
+    counted: [
+        change("ParkedFilter", to=None),
+        change("ParkedAlarm", to=None),
+        change("ParkedFilter", "Properties", "FilterPattern", to='{ $.outcome = "dead" }'),
+        change("ParkedFilter", "Properties", "FilterPattern", to='{ ($.outcome = parked) || ($.outcome = "applied") }'),
+        change("ParkedFilter", "Properties", "FilterPattern", to='{ $.fields.outcome = "parked" }'),
+        change("ParkedFilter", "Properties", "MetricTransformations", 0, "MetricValue", to="0"),
+        change("ParkedFilter", "Properties", "MetricTransformations", 0, "MetricName", to="Parked"),
+        change("ParkedFilter", "Properties", "MetricTransformations", 0, "MetricNamespace", to="XenditHooks"),
+        change("RetriesFilter", "Properties", "FilterPattern", to='{ $.outcome = "retry" }'),
+        change("InboxFilter", "Properties", "FilterPattern", to='{ $.outcome = "stored_in_inbox" }'),
+        change("DriftFilter", "Properties", "FilterPattern", to="{ $.drift = * }"),
+        change("WrongTokenFilter", "Properties", "LogGroupName", to={"Ref": "ProcessorLogs"}),
+        change("WrongTokenFilter", "Properties", "FilterPattern", to='{ $.reason = "wrong callback token" }'),
+    ],
+    logged: [
+        change("ProcessorFunction", "Properties", "LoggingConfig", "LogFormat", to="Text"),
+        change("ReceiverFunction", "Properties", "LoggingConfig", "LogGroup", to={"Ref": "ProcessorLogs"}),
+        change("ReceiverFunction", "Properties", "LoggingConfig", "ApplicationLogLevel", to="ERROR"),
+        change("ProcessorLogs", "Properties", "LogGroupName", to="/aws/lambda/processor"),
+        lambda template: template["Mappings"]["LogLevels"].__setitem__("info", {"Lambda": "ERROR"}),
     ],
     no_secrets: [change("ReceiverFunction", "Properties", "Description", to="xnd_development_x")],
     throttled: [
         change(STAGE, "Properties", "DefaultRouteSettings", to={}),
-        change(STAGE, "Properties", "AccessLogSettings", "Format", to="$context.identity.sourceIp"),
+        change(STAGE, "Properties", "DefaultRouteSettings", "ThrottlingRateLimit", to={"Ref": "ThrottleBurst"}),
+    ],
+    access_log: [
+        change(STAGE, "Properties", "AccessLogSettings", "Format", to='{"delivery":"$context.identity.sourceIp"}'),
+        change(STAGE, "Properties", "AccessLogSettings", "DestinationArn", to={"Fn::GetAtt": ["ReceiverLogs", "Arn"]}),
+        change("AccessLogs", "Properties", "LogGroupName", to="access"),
     ],
     known_variables: [variable_change("ReceiverFunction", "CALLBACK_TOKEN", to="x")],
     needed_variables: [
@@ -416,11 +1209,31 @@ RULES = {
         variable_change("ReceiverFunction", SDK_VARIABLE, to=None),
         variable_change("ReceiverFunction", "LEDGER_TABLE", to="x"),
     ],
-    known_outcomes: [
-        change("ParkedFilter", "Properties", "FilterPattern", to='{ $.outcome = "dead" }'),
-        change("ParkedFilter", "Properties", "FilterPattern", to='{ ($.outcome = parked) || ($.outcome = "dead") }'),
-        change("ParkedFilter", "Properties", "FilterPattern", to='{ $.outcome = "refused" }'),
-        change("WrongTokenFilter", "Properties", "LogGroupName", to={"Ref": "ProcessorLogs"}),
+    right_variables: [
+        variable_change("ReceiverFunction", "QUEUE_URL", to={"Ref": "DeadLetterQueue"}),
+        variable_change("ProcessorFunction", "QUEUE_URL", to={"Fn::GetAtt": ["WebhookQueue", "Arn"]}),
+        variable_change("ProcessorFunction", "TOKEN_ACCOUNTS", to=""),
+        variable_change("ProcessorFunction", SDK_VARIABLE, to="http://127.0.0.1:5000"),
+        variable_change("ReceiverFunction", "ENVIRONMENT", to="test"),
+    ],
+    built: [
+        change("ProcessorFunction", "Metadata", "BuildProperties", "Binary", to="receiver"),
+        change("ProcessorFunction", "Properties", "Architectures", to=["x86_64"]),
+        change("ReceiverFunction", "Properties", "Runtime", to="provided.al2"),
+    ],
+    sized: [
+        change("ProcessorFunction", "Properties", "MemorySize", to=10240),
+        change("ReceiverFunction", "Properties", "ReservedConcurrentExecutions", to={"Ref": "ReceiverConcurrency"}),
+        trigger_change("ScalingConfig", to={"MaximumConcurrency": 1000}),
+        trigger_change("BatchSize", to=1),
+        trigger_change("MaximumBatchingWindowInSeconds", to=300),
+        trigger_change("Enabled", to=False),
+        trigger_change("EventSourceArn", to={"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}),
+    ],
+    ledger: [
+        change("LedgerTable", "Properties", "BillingMode", to="PROVISIONED"),
+        change("LedgerTable", "Properties", "KeySchema", 0, "AttributeName", to="id"),
+        change("LedgerTable", "Properties", "AttributeDefinitions", 0, "AttributeType", to="N"),
     ],
     indexes: [
         change(*INDEXES, 1, to=None),
@@ -429,24 +1242,137 @@ RULES = {
         change(*INDEXES, 1, "KeySchema", 1, to=None),
         change(*INDEXES, 1, "Projection", to={"ProjectionType": "ALL"}),
     ],
+    subscribed: [
+        change("AlarmSubscription", "Condition", to=None),
+        change("AlarmSubscription", "Properties", "TopicArn", to="x"),
+        change("AlarmTopic", "Properties", "KmsMasterKeyId", to="alias/aws/sns"),
+    ],
+    known_settings: [
+        change("Url", to={"Type": "AWS::Lambda::Url", "Properties": {"AuthType": "NONE"}}),
+        change("ReceiverFunction", "Properties", "VpcConfig", to={}),
+        change("LedgerTable", "Properties", "StreamSpecification", to={"StreamViewType": "NEW_IMAGE"}),
+        change("Invoke", to={"Type": "AWS::Lambda::Permission", "Properties": {"Principal": "*"}}),
+    ],
+    parameters: [
+        parameter_change("Environment", "Default", to="live"),
+        parameter_change("Architecture", "Default", to="x86_64"),
+        parameter_change("LogLevel", "AllowedValues", to=["info", "debug", "error"]),
+        parameter_change("CallbackTokens", "AllowedPattern", to=".*"),
+        parameter_change("CallbackTokens", "Default", to=f"live={DIGEST}"),
+        parameter_change("TokenAccounts", "AllowedPattern", to="[a-z=]*"),
+        parameter_change("ThrottleRate", "Default", to=1),
+        parameter_change("ReceiverConcurrency", "Default", to=100),
+    ],
+    conditions: [lambda template: template["Conditions"].__setitem__("IsLive", {"Fn::Equals": [{"Ref": "Environment"}, "test"]})],
+    outputs: [
+        lambda template: template["Outputs"].pop("TapQueueUrl"),
+        lambda template: template["Outputs"]["QueueUrl"].__setitem__("Value", {"Ref": "DeadLetterQueue"}),
+        lambda template: template["Outputs"]["QueueUrl"].__setitem__("Condition", "HasTap"),
+    ],
 }
 
 
+# --- Mutants: everything deleted and changed, one at a time -----------------------------------------------------------
+
+SECTIONS = ["Globals", "Parameters", "Mappings", "Conditions", "Resources", "Outputs"]
+# What no rule has to notice, by its path, and why.
+UNRULED = {
+    r".*\b(Description|ConstraintDescription|DisplayName|Label|Sid|PolicyName)\b": "A text for people.",
+    r".*\.AlarmDescription = x": "The same.",
+    r".*\.(LifecycleConfiguration\.Rules|Targets)\.0\.Id ": "A name that nothing refers to.",
+    r".*\.Metrics\.0\.Id ": "The same.",
+    r"Globals\.Function\.CodeUri ": "`make build` reads it.",
+    r"Resources\.WebhookApi\.Properties\.StageName deleted": "The default of SAM.",
+    r"Resources\.ReceiverFunction\.Properties\.Events\.\w+\.Properties\.PayloadFormatVersion deleted": "The default of SAM.",
+    r".*\.AbortIncompleteMultipartUpload\b": "The receiver uploads in one part.",
+    r"Resources\.TapQueue\.Properties\.MessageRetentionPeriod = 3628801": "cfn-lint knows the maximum.",
+}
+
+
+def is_value(node):
+    """A value that mutants change as a whole."""
+    return not isinstance(node, (dict, list)) or (
+        isinstance(node, dict) and len(node) == 1 and next(iter(node)).startswith(("Ref", "Fn::")))
+
+
+def other_values(value):
+    """Wrong values that could stand in the place of a value."""
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, (int, float)):
+        yield from (3 * value + 1, value // 3 - 1)
+    elif isinstance(value, dict):
+        yield {"Ref": "LogLevel" if value == {"Ref": "AWS::AccountId"} else "AWS::AccountId"}
+    else:
+        yield f"x{value}"
+
+
+def paths(node, path=()):
+    """The path of every part of a template."""
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        yield (*path, key), value
+        if not is_value(value):
+            yield from paths(value, (*path, key))
+
+
+def mutants(template, plain):
+    """What was done, and the mutant as plain CloudFormation. None: SAM refuses it."""
+    serverless = {name for name, resource in template["Resources"].items() if "Serverless" in resource["Type"]}
+
+    def mutant(path, edit):
+        as_is = path[0] != "Globals" and path[1] not in serverless
+        broken = copy.deepcopy(plain if as_is else template)
+        node = broken
+        for key in path[:-1]:
+            node = node[key]
+        edit(node)
+        try:
+            return broken if as_is else translate(broken)
+        except Exception:
+            return None
+
+    for section in SECTIONS:
+        for path, value in paths(template[section], (section,)):
+            where = ".".join(map(str, path))
+            yield f"{where} deleted", mutant(path, lambda node: node.pop(path[-1]))
+            if is_value(value):
+                for other in other_values(value):
+                    yield f"{where} = {show(other)}", mutant(path, lambda node: node.__setitem__(path[-1], other))
+
+
+def rejected(rules, template):
+    """Whether a rule finds a problem. A rule that finds nothing to look at fails too."""
+    try:
+        return any(problem for rule in rules for problem in rule(template))
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError):
+        return True
+
+
 def main(path):
-    with open(path, encoding="utf-8") as file:
-        template = translate(file.read())
-    problems = [problem for rule in RULES for problem in rule(template)]
+    logging.disable()
+    template = yaml_parse(Path(path).read_text(encoding="utf-8"))
+    plain = translate(template)
+    problems = [problem for rule in RULES for problem in rule(plain)]
+    planted = 0
     for rule, breaking_changes in RULES.items():
         for number, apply in enumerate(breaking_changes, start=1):
-            broken = copy.deepcopy(template)
+            planted += 1
+            broken = copy.deepcopy(plain)
             apply(broken)
-            if not list(rule(broken)):
+            if not rejected([rule], broken):
                 problems.append(f"The rule {rule.__name__} does not reject its breaking change {number}; correct the rule.")
+    all_mutants = [*mutants(template, plain)] if not problems else []
+    survivors = [name for name, mutant in all_mutants if mutant is not None and not rejected(RULES, mutant)]
+    unused = {pattern for pattern in UNRULED if not any(re.match(pattern, name) for name in survivors)}
+    survivors = [name for name in survivors if not any(re.match(pattern, name) for pattern in UNRULED)]
+    problems += [f"No rule notices {name}; add a rule, or say in UNRULED why none has to." for name in survivors]
+    problems += [f"UNRULED has the pattern {pattern}, which is not needed." for pattern in sorted(unused) if all_mutants]
     for problem in problems:
         print(f"{path}: {problem}", file=sys.stderr)
     if problems:
         sys.exit(1)
-    print(f"{path}: {len(RULES)} rules hold, and each rejects the changes that break it")
+    print(f"{path}: {len(RULES)} rules hold. They reject {planted} planted bugs, and notice all but the unimportant of "
+          f"{len(all_mutants)} mutants")
 
 
 if __name__ == "__main__":
