@@ -346,6 +346,13 @@ def routed(template):
         yield "The stage adds its name to the path: Xendit's dashboard has a URL without it."
 
 
+def domain(template):
+    if show(properties(template, "Domain")) != DOMAIN or show(properties(template, "DomainMapping")) != MAPPING:
+        yield "DomainName does not lead to the API, or not at the paths that the API has, or with old versions of TLS."
+    if show(template["Rules"]) != DOMAIN_RULE:
+        yield "A DomainName without CertificateArn would fail in the middle of a deployment."
+
+
 def message_size(template):
     for name in ("WebhookQueue", "DeadLetterQueue"):
         if properties(template, name).get("MaximumMessageSize") != 1048576:
@@ -724,8 +731,8 @@ def outputs(template):
     if set().union(*template["Outputs"].values()) != {"Condition", "Description", "Value"}:
         yield "An output has a setting, for which there is no rule here."
     conditional = {name: output["Condition"] for name, output in template["Outputs"].items() if "Condition" in output}
-    if conditional != {"TapQueueUrl": "HasTap"}:
-        yield "Only TapQueueUrl has a condition: without one it would refer to a queue that does not exist."
+    if conditional != {"TapQueueUrl": "HasTap", "DomainTarget": "HasDomainName"}:
+        yield "An output does not have the condition of the resource that it is about."
 
 
 # --- What the rules expect --------------------------------------------------------------------------------------------
@@ -871,11 +878,18 @@ ACCESS_LOG = {
 }
 # Without the condition, 0 would stop the receiver.
 RESERVED = "{Fn::If: [HasReceiverConcurrency, <ReceiverConcurrency>, <AWS::NoValue>]}"
+CONFIGURATION = "{CertificateArn: <CertificateArn>, EndpointType: REGIONAL, SecurityPolicy: TLS_1_2}"
+DOMAIN = f"{{DomainName: <DomainName>, DomainNameConfigurations: [{CONFIGURATION}]}}"
+MAPPING = f"{{ApiId: <WebhookApi>, DomainName: <Domain>, Stage: <{STAGE}>}}"
+CERTIFICATE = "[{Assert: {Fn::Not: [{Fn::Equals: [<CertificateArn>, ]}]}, AssertDescription: DomainName needs CertificateArn.}]"
+DOMAIN_RULE = (f"{{DomainNameNeedsCertificate: {{Assertions: {CERTIFICATE}, "
+               "RuleCondition: {Fn::Not: [{Fn::Equals: [<DomainName>, ]}]}}}")
 SUBSCRIPTION = "{Endpoint: <AlarmEmail>, Protocol: email, TopicArn: <AlarmTopic>}"
 CONDITIONS = {
     "IsLive": "{Fn::Equals: [<Environment>, live]}",
     "HasAlarmEmail": "{Fn::Not: [{Fn::Equals: [<AlarmEmail>, ]}]}",
     "HasTap": "{Fn::Equals: [<Tap>, on]}",
+    "HasDomainName": "{Fn::Not: [{Fn::Equals: [<DomainName>, ]}]}",
     "HasReceiverConcurrency": "{Fn::Not: [{Fn::Equals: [<ReceiverConcurrency>, 0]}]}",
 }
 RETENTION_DAYS = "[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]"
@@ -886,6 +900,8 @@ PARAMETERS = {
     # No default, because a function without a digest does not start. Lambda allows 4 KB for all variables of a function.
     "CallbackTokens": "{MaxLength: 3000, MinLength: 66, Type: String}",
     "TokenAccounts": "{Default: , MaxLength: 3000, Type: String}",
+    "DomainName": "{Default: , Type: String}",
+    "CertificateArn": "{Default: , Type: String}",
     "Tap": "{AllowedValues: [on, off], Default: off, Type: String}",
     "AlarmEmail": "{Default: , Type: String}",
     "Architecture": "{AllowedValues: [arm64, x86_64], Default: arm64, Type: String}",
@@ -901,7 +917,12 @@ PARAMETERS = {
 }
 ATTRIBUTES = {"Condition", "DeletionPolicy", "DependsOn", "Metadata", "Properties", "Type", "UpdateReplacePolicy"}
 # The resources that do not always exist.
-CONDITIONAL = {"AlarmSubscription": "HasAlarmEmail", "TapQueue": "HasTap", "TapQueuePolicy": "HasTap", "TapRule": "HasTap"}
+CONDITIONAL = {
+    "AlarmSubscription": "HasAlarmEmail",
+    "Domain": "HasDomainName",
+    "DomainMapping": "HasDomainName",
+    **dict.fromkeys(("TapQueue", "TapQueuePolicy", "TapRule"), "HasTap"),
+}
 POLICY = {
     "Action", "ArnEquals", "Bool", "Condition", "Effect", "ForAllValues:StringEquals", "Null", "PolicyDocument", "Principal",
     "Resource", "Service", "Sid", "Statement", "StringEquals", "Version", "aws:SecureTransport", "aws:SourceAccount",
@@ -910,6 +931,10 @@ POLICY = {
 # The settings that the rules know, at any depth. Any other could change what they check.
 SETTINGS = {
     "AWS::ApiGatewayV2::Api": {"Body", "description", "info", "openapi", "paths", "tags", "title", "version"},
+    "AWS::ApiGatewayV2::ApiMapping": {"ApiId", "DomainName", "Stage"},
+    "AWS::ApiGatewayV2::DomainName": {
+        "CertificateArn", "DomainName", "DomainNameConfigurations", "EndpointType", "SecurityPolicy", "httpapi:createdBy",
+    },
     "AWS::ApiGatewayV2::Stage": {
         "AccessLogSettings", "ApiId", "AutoDeploy", "DefaultRouteSettings", "DestinationArn", "Format", "StageName",
         "ThrottlingBurstLimit", "ThrottlingRateLimit", "httpapi:createdBy",
@@ -971,11 +996,16 @@ SAMPLES = {
         ["", "shop=62440e322008e87fb29c1fd0", "shop=a,shop=b_C-9,live=*", f"{32 * 'a'}={64 * 'a'}"],
         ["shop", "shop=", "shop=a,", "shop=a b", "Shop=a", "shop=**", f"shop={65 * 'a'}", "=a", f"{33 * 'a'}=a"],
     ),
+    "DomainName": (["", "webhooks.example.com", "a-1.co.id"],
+                   ["example", "https://example.com", "-a.com", "a..com", "a.com/x", "A.com"]),
+    "CertificateArn": (["", "arn:aws:acm:ap-southeast-3:123456789012:certificate/8476a536-e9f4"],
+                       ["certificate", "arn:aws:iam::123456789012:server-certificate/x", "arn:aws:acm:x:1:certificate/x"]),
     "AlarmEmail": (["", "you@example.com"], ["you", "you@example", "you@example.com other@example.com", "@example.com", "you@"]),
 }
 OUTPUTS = {
-    "WebhookUrl": "<WebhookApi.ApiEndpoint>/webhook",
-    "WebhookTopicUrl": "<WebhookApi.ApiEndpoint>/webhook/{topic}",
+    "WebhookUrl": "{Fn::If: [HasDomainName, https://<DomainName>/webhook, <WebhookApi.ApiEndpoint>/webhook]}",
+    "WebhookTopicUrl": "{Fn::If: [HasDomainName, https://<DomainName>/webhook/{topic}, <WebhookApi.ApiEndpoint>/webhook/{topic}]}",
+    "DomainTarget": "<Domain.RegionalDomainName>",
     "QueueUrl": "<WebhookQueue>",
     "DeadLetterQueueUrl": "<DeadLetterQueue>",
     "InboxBucketName": "<InboxBucket>",
@@ -1089,6 +1119,11 @@ RULES = {
         route_change("POST /webhook", "uri", to={"Fn::Sub": "arn:${AWS::Partition}:lambda:${ProcessorFunction.Arn}/invocations"}),
         change("ReceiverFunctionWebhookTopicPermission", to=None),
         change(STAGE, "Properties", "StageName", to="prod"),
+    ],
+    domain: [
+        change("DomainMapping", "Properties", "ApiMappingKey", to="v1"),
+        change("Domain", "Properties", "DomainNameConfigurations", 0, "SecurityPolicy", to="TLS_1_0"),
+        lambda template: template.pop("Rules"),
     ],
     message_size: [
         change("WebhookQueue", "Properties", "MaximumMessageSize", to=262144),
@@ -1304,7 +1339,7 @@ RULES = {
 
 # --- Mutants: everything deleted, changed and extended, one at a time -------------------------------------------------
 
-SECTIONS = ["Globals", "Parameters", "Mappings", "Conditions", "Resources", "Outputs"]
+SECTIONS = ["Globals", "Parameters", "Mappings", "Rules", "Conditions", "Resources", "Outputs"]
 # What no rule has to notice, by its path, and why.
 UNRULED = {
     r".*\b(Description|ConstraintDescription|DisplayName|Label|Sid|PolicyName)\b": "A text for people.",
@@ -1312,6 +1347,7 @@ UNRULED = {
     r".*\.(LifecycleConfiguration\.Rules|Targets)\.0\.Id ": "A name that nothing refers to.",
     r".*\.Metrics\.0\.Id ": "The same.",
     r"Resources\.(WebhookApi|\w+Function)(\.Properties\.Events\.\w+)? with another setting": "SAM leaves it out.",
+    r"Resources\.Domain\.Metadata\b": "cfn-lint reads it.",
     r"Globals\.Function\.CodeUri ": "`make build` reads it.",
     r"Resources\.WebhookApi\.Properties\.StageName deleted": "The default of SAM.",
     r"Resources\.ReceiverFunction\.Properties\.Events\.\w+\.Properties\.PayloadFormatVersion deleted": "The default of SAM.",
