@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use processor::{failure::backoff, message::Batch};
 use serde_json::{Value, json};
 use shared::{
     envelope::Envelope,
@@ -203,4 +204,15 @@ async fn the_calls_and_log_lines_of_both_functions_are_up_to_date() {
     }
     let committed: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
     assert_eq!(observed, committed, "run this test with WRITE_DOCS=1, then `make check`");
+}
+
+/// RetriesAlarm counts the fourth try and every later one.
+#[test]
+fn a_message_that_keeps_failing_is_tried_for_the_fourth_time_within_two_minutes() {
+    let delay = |id: usize, receive_count| {
+        let event: Batch = serde_json::from_str(&message(&id.to_string(), receive_count, "")).unwrap();
+        backoff(&event.messages().unwrap()[0])
+    };
+    let until_fourth = (0..100).map(|id| (1..4).map(|count| delay(id, count)).sum::<Duration>()).max().unwrap();
+    assert!(until_fourth <= Duration::from_mins(2), "{until_fourth:?}");
 }
