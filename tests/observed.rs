@@ -206,7 +206,7 @@ async fn the_calls_and_log_lines_of_both_functions_are_up_to_date() {
     assert_eq!(observed, committed, "run this test with WRITE_DOCS=1, then `make check`");
 }
 
-/// RetriesAlarm counts the fourth try and every later one.
+/// `RetriesAlarm` counts the fourth try and every later one.
 #[test]
 fn a_message_that_keeps_failing_is_tried_for_the_fourth_time_within_two_minutes() {
     let delay = |id: usize, receive_count| {

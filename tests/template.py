@@ -198,9 +198,9 @@ def watches(alarm):
         return metric(node["Metric"], node["Stat"], node["Period"])
 
     if "Metrics" in alarm:
-        parts = {node["Id"]: stat(node["MetricStat"]) for node in alarm["Metrics"] if node.get("ReturnData") is False}
+        parts = [stat(node["MetricStat"]) for node in alarm["Metrics"] if node.get("ReturnData") is False]
         (total,) = [node["Expression"] for node in alarm["Metrics"] if node.get("ReturnData", True)]
-        what = re.sub(r"\w+", lambda name: parts[name[0]], total)
+        what = f"{total} of {' and '.join(parts)}"
     else:
         what = metric(alarm, alarm["Statistic"], alarm["Period"])
     sign = {"GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": ">="}[alarm["ComparisonOperator"]]
@@ -825,7 +825,8 @@ RESOURCE_POLICIES = {
 OURS = "<AWS::StackName>"
 SQS_DLQ = "QueueName=<DeadLetterQueue.QueueName> in 60 s"
 ALARMS = {
-    "DeadLettersAlarm": f"Maximum of AWS/SQS ApproximateNumberOfMessagesVisible {SQS_DLQ} + "
+    # Not a `+`, which has no value while one of them is not reported.
+    "DeadLettersAlarm": f"SUM(METRICS()) of Maximum of AWS/SQS ApproximateNumberOfMessagesVisible {SQS_DLQ} and "
     f"Maximum of AWS/SQS ApproximateNumberOfMessagesNotVisible {SQS_DLQ} > 0, 1 of 1 times; missing data is ignore",
     "ParkedAlarm": f"Sum of {OURS} parked in 300 s > 0, 1 of 1 times; missing data is notBreaching",
     "RetriesAlarm": f"Sum of {OURS} retries in 300 s > 0, 1 of 1 times; missing data is notBreaching",
@@ -1215,6 +1216,7 @@ RULES = {
         alarm_change("DeadLettersAlarm", "TreatMissingData", to="notBreaching"),
         alarm_change("DeadLettersAlarm", "Metrics", to=[{"Id": "messages", "MetricStat": {"Metric": VISIBLE, "Stat": "Maximum",
                                                                                          "Period": 60}}]),
+        change("DeadLettersAlarm", "Properties", "Metrics", 0, "Expression", to="visible + hidden"),
         alarm_change("QueueAgeAlarm", "Dimensions", to=[{"Name": "QueueName", "Value": {"Ref": "DeadLetterQueue"}}]),
         alarm_change("QueueAgeAlarm", "Threshold", to=900000),
         alarm_change("RetriesAlarm", "Period", to=3600),
@@ -1345,7 +1347,7 @@ UNRULED = {
     r".*\b(Description|ConstraintDescription|DisplayName|Label|Sid|PolicyName)\b": "A text for people.",
     r".*\.AlarmDescription = x": "The same.",
     r".*\.(LifecycleConfiguration\.Rules|Targets)\.0\.Id ": "A name that nothing refers to.",
-    r".*\.Metrics\.0\.Id ": "The same.",
+    r".*\.Metrics\.\d\.Id ": "The same.",
     r"Resources\.(WebhookApi|\w+Function)(\.Properties\.Events\.\w+)? with another setting": "SAM leaves it out.",
     r"Resources\.Domain\.Metadata\b": "cfn-lint reads it.",
     r"Globals\.Function\.CodeUri ": "`make build` reads it.",
