@@ -65,6 +65,8 @@ def present(cloudformation, stack):
         return None
     if status.endswith("_IN_PROGRESS"):
         raise Refused(f"{stack} is being changed ({status}). Wait until that is over.")
+    if not status.endswith("_COMPLETE"):
+        raise Refused(f"{stack} cannot be updated ({status}). Repair it in the CloudFormation console first.")
     return {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in found.get("Parameters", [])}
 
 

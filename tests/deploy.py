@@ -92,6 +92,7 @@ class Deploy(unittest.TestCase):
     def test_a_stack_that_cannot_be_updated_is_refused(self):
         self.refuses("delete-stack", deploy.present, described("ROLLBACK_COMPLETE"), "s")
         self.refuses("Wait", deploy.present, described("UPDATE_IN_PROGRESS"), "s")
+        self.refuses("Repair", deploy.present, described("UPDATE_ROLLBACK_FAILED"), "s")
         self.assertEqual(deploy.present(described("UPDATE_ROLLBACK_COMPLETE"), "s"), {"AlarmEmail": "you@example.com"})
         self.assertIsNone(deploy.present(described("REVIEW_IN_PROGRESS"), "s"))
 

@@ -336,8 +336,7 @@ def routed(template):
             yield f"{route} does not send the events that the receiver reads."
         if "${ReceiverFunction.Arn}" not in integration["uri"]["Fn::Sub"]:
             yield f"{route} does not invoke the receiver."
-        (path,) = re.findall(r" (.*)", route)
-        arn = f"/POST{path.replace('{topic}', '*')}"
+        arn = route.replace(" ", "").replace("{topic}", "*")
         permissions = of_type(template, "AWS::Lambda::Permission").values()
         if not any(show(permission["SourceArn"]).endswith(arn) for permission in permissions):
             yield f"API Gateway may not invoke the receiver for {route}."
@@ -364,7 +363,7 @@ def encryption(template):
         if queue.get("SqsManagedSseEnabled") is not True:
             yield f"{name} is not encrypted by SQS: S3 and EventBridge could not use a key of KMS."
     inbox = properties(template, "InboxBucket").get("BucketEncryption")
-    if show(inbox) != ("{ServerSideEncryptionConfiguration: [{ServerSideEncryptionByDefault: {SSEAlgorithm: AES256}}]}"):
+    if show(inbox) != "{ServerSideEncryptionConfiguration: [{ServerSideEncryptionByDefault: {SSEAlgorithm: AES256}}]}":
         yield "InboxBucket is not encrypted, or with a key that the roles do not allow."
     if properties(template, "LedgerTable").get("SSESpecification") != {"SSEEnabled": True}:
         yield "LedgerTable is not encrypted with a KMS key, whose use CloudTrail shows."
@@ -386,19 +385,6 @@ def notified(template):
         yield "InboxBucket does not notify WebhookQueue of every object: acknowledged webhooks would never be processed."
     if bucket.get("DependsOn") != "WebhookQueuePolicy":
         yield "InboxBucket may be created before WebhookQueuePolicy: S3 could not send its test, and the deployment would fail."
-
-
-def only_tls(template):
-    denied = set()
-    for kind in ("AWS::SQS::QueuePolicy", "AWS::S3::BucketPolicy"):
-        for policy in of_type(template, kind).values():
-            for statement in policy["PolicyDocument"]["Statement"]:
-                condition = statement.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport")
-                if statement["Effect"] == "Deny" and str(condition).lower() == "false":
-                    denied.update(strings(policy.get("Queues", policy.get("Bucket"))))
-    for name in ("WebhookQueue", "DeadLetterQueue", "InboxBucket", "TapQueue"):
-        if name not in denied:
-            yield f"{name} can be used without TLS."
 
 
 def resource_policies(template):
@@ -1145,8 +1131,9 @@ RULES = {
         change(*NOTIFICATION, "Queue", to={"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}),
         change("InboxBucket", "DependsOn", to=None),
     ],
-    only_tls: [change("DeadLetterQueuePolicy", to=None), change("InboxBucketPolicy", to=None), change("TapQueuePolicy", to=None)],
     resource_policies: [
+        change("DeadLetterQueuePolicy", to=None),
+        change("InboxBucketPolicy", to=None),
         policy_change("WebhookQueuePolicy", 1, to=None),
         policy_change("WebhookQueuePolicy", 1, "Condition", "StringEquals", to={}),
         policy_change("WebhookQueuePolicy", 1, "Condition", "ArnEquals", to={"aws:SourceArn": ANY_BUCKET}),
