@@ -116,6 +116,10 @@ def routes(template):
             for path, methods in api["Body"]["paths"].items() for method, route in methods.items()}
 
 
+def access_log_format(template):
+    return properties(template, STAGE)["AccessLogSettings"]["Format"]
+
+
 def role_statements(template, role):
     return [statement for policy in properties(template, role)["Policies"]
             for statement in policy["PolicyDocument"]["Statement"]]
@@ -546,6 +550,23 @@ def counted(template):
         yield f"The metric {metric} has no filter, or no alarm."
 
 
+def queries(template):
+    lines = {f"{folder.capitalize()}LogGroupName": [*observed(function)["lines"]] for function, (_, folder) in LOGS.items()}
+    for function in lines.values():
+        function.append(LAMBDAS_LINE)
+    lines["AccessLogGroupName"] = [json.loads(access_log_format(template).replace("$context.status", "503"))]
+    for page in ["docs/operations.md", *runbooks().values()]:
+        for output, pattern in re.findall(r"\blogs (\w+) \d+ '([^']*)'", source(page)):
+            try:
+                found = [line for line in lines[output] if matches(pattern, line)]
+            except (IndexError, KeyError, ValueError):
+                yield f"{page} has a query that cannot be made: {output} {pattern}"
+                continue
+            # What is filled in by hand, or must be gone, is not observed.
+            if not found and not re.search(r"<|live-old", pattern):
+                yield f"{page} has a query that finds no line of the functions: {output} {pattern}"
+
+
 def logged(template):
     for function, (group, folder) in LOGS.items():
         logging_config = properties(template, function)["LoggingConfig"]
@@ -579,10 +600,7 @@ def access_log(template):
         yield "The API has no access log."
     if not show(properties(template, "AccessLogs")["LogGroupName"]).startswith("/aws/vendedlogs/"):
         yield "AccessLogs adds to the account's resource policy for logs, whose size is limited."
-    # API Gateway replaces each variable by text; what it cannot know is a hyphen.
-    line = json.loads(re.sub(r"\$context\.[\w.]+", "-", settings["Format"]))
-    fields = dict(zip(line, re.findall(r"\$context\.[\w.]+", settings["Format"])))
-    if fields != ACCESS_LOG:
+    if json.loads(access_log_format(template)) != ACCESS_LOG:
         yield "The access log does not have the fields that docs/operations.md uses, or has personal data."
 
 
@@ -852,6 +870,8 @@ COUNTED = {
     "wrong-token": ("ReceiverLogs", "ReceiverFunction", lambda line: line.get("reason") == "wrong token"),
 }
 
+# A line that Lambda itself logs.
+LAMBDAS_LINE = {"type": "platform.report", "time": "2026-01-02T03:04:05.678Z", "record": {"status": "timeout"}}
 # Lambda's request id is the delivery id.
 ACCESS_LOG = {
     "delivery": "$context.integration.requestId",
@@ -1232,6 +1252,7 @@ RULES = {
         change("WrongTokenFilter", "Properties", "LogGroupName", to={"Ref": "ProcessorLogs"}),
         change("WrongTokenFilter", "Properties", "FilterPattern", to='{ $.reason = "wrong callback token" }'),
     ],
+    queries: [change(STAGE, "Properties", "AccessLogSettings", "Format", to='{"delivery":"$context.integration.requestId"}')],
     logged: [
         change("ProcessorFunction", "Properties", "LoggingConfig", "LogFormat", to="Text"),
         change("ReceiverFunction", "Properties", "LoggingConfig", "LogGroup", to={"Ref": "ProcessorLogs"}),
