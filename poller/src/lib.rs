@@ -1,5 +1,5 @@
-//! Poller: a model of Lambda's SQS event source, between the webhook queue and the processor. It builds the event for a
-//! batch of messages, and reads the partial batch response as AWS documents it for `ReportBatchItemFailures`. The local
+//! Poller: a model of Lambda's SQS event source, between the webhook queue and the processor. It makes batches of messages,
+//! builds the event for each, and reads the partial batch response as AWS documents it for `ReportBatchItemFailures`. The local
 //! stack and the tests use it in place of Lambda.
 //!
 //! **Invariant:** this models AWS only. It does not depend on the functions.
@@ -8,6 +8,27 @@ use std::collections::BTreeSet;
 
 use aws_sdk_sqs::types::Message;
 use serde_json::{Value, json};
+
+/// The largest event that Lambda passes to a function.
+const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
+
+/// Divides received messages into batches whose events Lambda can pass to a function.
+pub fn batches(messages: Vec<Message>) -> Vec<Vec<Message>> {
+    let mut batches: Vec<Vec<Message>> = Vec::new();
+    let mut bytes = 0;
+    for message in messages {
+        let size = record(&message).to_string().len() + ",".len();
+        bytes += size;
+        match batches.last_mut() {
+            Some(batch) if bytes + event(&[]).len() <= MAX_EVENT_BYTES => batch.push(message),
+            _ => {
+                batches.push(vec![message]);
+                bytes = size;
+            }
+        }
+    }
+    batches
+}
 
 /// The event that Lambda passes to a function for a batch of messages.
 pub fn event(messages: &[Message]) -> String {
@@ -68,6 +89,20 @@ mod tests {
 
     fn to_retry(response: &str) -> Vec<&'static str> {
         messages_to_retry(&IDS, Some(response.as_bytes())).into_iter().collect()
+    }
+
+    #[test]
+    fn a_batch_is_as_large_as_lambda_accepts_and_none_is_empty() {
+        let message = |bytes: usize| Message::builder().message_id("m").body("x".repeat(bytes)).build();
+        let sizes = |bodies: &[usize]| -> Vec<usize> {
+            let batches = batches(bodies.iter().copied().map(message).collect());
+            assert!(batches.iter().all(|batch| batch.len() == 1 || event(batch).len() <= MAX_EVENT_BYTES));
+            batches.iter().map(Vec::len).collect()
+        };
+        assert_eq!(sizes(&[]), [0; 0]);
+        assert_eq!(sizes(&[10; 10]), [10]);
+        assert_eq!(sizes(&[1024 * 1024; 10]), [5, 5]);
+        assert_eq!(sizes(&[10, 7 * 1024 * 1024, 10]), [1, 1, 1]);
     }
 
     #[test]
