@@ -1,9 +1,10 @@
 # One-word verbs, the same on a laptop and in CI. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test sim chaos mutants fuzz check docs audit build invoke deploy clean
+.PHONY: help tools setup run demo test sim chaos mutants fuzz check docs audit build invoke deploy clean
 .PHONY: bench bench-quick bench-gate bench-accept cost chart
 
 VENV := .venv
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-ap-southeast-1} $(VENV)/bin/sam
 CARGO := cargo --locked
 HOOKS := cargo run --locked --quiet --package xendit-hooks --
@@ -20,16 +21,24 @@ PARAMETERS := Architecture=$(ARCHITECTURE) Environment=test CallbackTokens=local
 help: ## List the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
-setup: $(VENV)/.ready ## Install the tools besides Rust into .venv
+tools: $(VENV)/.tools ## Install the tools that run and demo need into .venv
+
+setup: $(VENV)/.ready ## Install the tools that all other verbs need, too
+
+# All that is compiled for a local stack, at once: apart, the functions would be built with other features of the same crates.
+BUILD := $(CARGO) build --package xendit-hooks --package receiver --package processor
+# The tools are installed meanwhile.
+DEV = @test -x $(TARGET)/debug/xendit-hooks || echo 'The first start compiles about 250 crates, which takes some minutes.'; \
+	$(MAKE) --silent tools & $(BUILD) && wait $$! && $(TARGET)/debug/xendit-hooks dev
 
 run: ## Run the whole system on this machine, send it every bundled webhook, keep serving
-	@$(HOOKS) dev
+	$(DEV)
 
 demo: ## The same once: exits non-zero if anything that was acknowledged is missing
-	@$(HOOKS) dev --once
+	$(DEV) --once
 
 test: setup ## Run all tests
-	cargo build --locked
+	$(BUILD)
 	cargo test --locked --workspace
 	cd bench && cargo test --locked --package bench
 
@@ -84,7 +93,6 @@ deploy: setup ## Check, build and deploy: make deploy TO=test REGION=ap-southeas
 		$(if $(EMAIL),--set AlarmEmail=$(EMAIL)) $(foreach setting,$(SET),--set '$(setting)')
 
 # The bench measures what is packaged: cargo-lambda's binaries, for this machine's architecture.
-TARGET := $(or $(CARGO_TARGET_DIR),target)
 BENCH_TARGET := $(or $(CARGO_TARGET_DIR),bench/target)
 BENCH := $(BENCH_TARGET)/debug/bench
 # A container's root has no sudo, and needs none.
@@ -132,9 +140,15 @@ bench/.venv/.ready: bench/rivals/python/requirements.txt
 clean: ## Remove everything that was built, installed or logged
 	rm -rf target fuzz/target bench/target bench/.venv .aws-sam .run $(VENV)
 
-$(VENV)/.ready: requirements.txt
+INSTALL := $(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement
+
+$(VENV)/.tools: requirements-run.txt
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(INSTALL) $<
+	touch $@
+
+$(VENV)/.ready: requirements.txt $(VENV)/.tools
+	$(INSTALL) $<
 	touch $@
 
 # Not from PyPI, where an old one is. Unoptimised: it takes seconds to run, and minutes less to build.

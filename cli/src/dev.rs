@@ -21,9 +21,10 @@ mod local_aws;
 mod poller;
 mod progress;
 mod report;
+mod runtime_api;
 mod tracker;
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -32,14 +33,13 @@ use tokio::{
     sync::{broadcast, mpsc},
 };
 
-pub(crate) use self::happening::{Event, Happening, Request, Row};
 use self::{
     children::Children,
     functions::{Functions, TOKEN},
     gateway::Gateway,
     local_aws::LocalAws,
     poller::Poller,
-    progress::Progress,
+    progress::{Note, Progress},
     report::Report,
     tracker::Tracker,
 };
@@ -81,23 +81,21 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 async fn run_stack(options: &Options) -> Result<ExitCode> {
     let project = Project::find()?;
-    let progress = Progress::new();
-    progress.step("installing the tools into .venv", project.install_tools()).await?;
-    let binaries = progress.step("building the functions", functions::build(&project)).await?;
+    let listener = Gateway::listen(options.port).await?;
+    local_aws::check_port(options.aws)?;
     let mut children = Children::new(&project)?;
-    let aws = progress.step("starting the local AWS", LocalAws::start(&project, &mut children, options.aws)).await?;
-    let functions = Functions::start(&project, &mut children, &binaries, &aws);
-    let functions = progress.step("starting the functions", functions).await?;
+    let (binaries, aws) = prepare(&project, &mut children, options.aws).await?;
+    let functions = Functions::start(&mut children, &binaries, &aws).await?;
     let (news_sender, news) = mpsc::unbounded_channel();
-    let gateway = Gateway::open(options.port, functions.clone(), news_sender.clone()).await?;
-    let poller = tokio::spawn(Poller::new(aws.clone(), functions, news_sender).run());
+    let gateway = Gateway::open(listener, functions.receiver, news_sender.clone())?;
+    let poller = tokio::spawn(Poller::new(aws.clone(), functions.processor, news_sender).run());
 
     let url = format!("{}/webhook", gateway.url);
     let stack = Stack {
         topic_url: format!("{url}/{{topic}}"),
         url,
         token: Some(TOKEN.to_owned()),
-        aws_endpoint_url: Some(aws.endpoint.clone()),
+        aws_endpoint_url: Some(aws.names.endpoint.clone()),
         region: local_aws::REGION.to_owned(),
         queue_url: aws.names.queue_url.clone(),
         dlq_url: aws.names.dlq_url.clone(),
@@ -128,8 +126,8 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
         tokio::select! {
             happening = to_report.recv() => {
                 timeout.as_mut().reset(tokio::time::Instant::now() + ARRIVAL_TIMEOUT);
-                if let Ok(Happening::Result(row)) = happening {
-                    report.add(row)?;
+                if let Ok(happening) = happening {
+                    report.add(happening)?;
                 }
             }
             exited = children.exited() => break Err(exited),
@@ -162,4 +160,21 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
         }
         Ok(()) => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Builds the functions, while it installs the tools and starts the emulated AWS.
+async fn prepare(
+    project: &Project,
+    children: &mut Children,
+    listen: SocketAddr,
+) -> Result<(HashMap<String, PathBuf>, LocalAws)> {
+    let (progress, note) = (Progress::new(), Note::default());
+    let build = functions::build(project, note.clone());
+    let build = progress.step("building the functions (the first time takes minutes)", note, build);
+    let aws = async {
+        let install = project.install_tools();
+        progress.step("preparing the tools in .venv", Note::default(), install).await?;
+        progress.step("starting the local AWS", Note::default(), LocalAws::start(project, children, listen)).await
+    };
+    tokio::try_join!(build, aws)
 }

@@ -22,7 +22,7 @@ impl Project {
         let root =
             here.ancestors().find(|folder| folder.join("template.yaml").is_file() && folder.join("events").is_dir());
         let root =
-            root.context("the current directory is not in a checkout of Xendit Hooks; change into one and try again")?;
+            root.context("`dev` builds the functions from their source; run it in a checkout of Xendit Hooks")?;
         Ok(Self { root: root.to_owned() })
     }
 
@@ -30,21 +30,21 @@ impl Project {
         &self.root
     }
 
-    /// Installs the tools, as `make setup` does.
+    /// Installs the tools that the local stack needs.
     pub(crate) async fn install_tools(&self) -> Result<()> {
         let output = Command::new("make")
-            .args(["--silent", "setup"])
+            .args(["--silent", "tools"])
             .current_dir(&self.root)
             .stdin(Stdio::null())
             .output()
             .await
             .context("cannot run make; install it and try again")?;
         let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "`make setup` failed:\n{}", errors.trim());
+        ensure!(output.status.success(), "`make tools` failed:\n{}", errors.trim());
         Ok(())
     }
 
-    /// The path of a tool that `make setup` installed.
+    /// The path of an installed tool.
     pub(crate) fn tool(&self, name: &str) -> PathBuf {
         self.root.join(".venv/bin").join(name)
     }

@@ -74,7 +74,7 @@ impl Moto {
     /// under load.
     pub fn one_at_a_time() -> Self {
         let mut python = Command::new(tool("python"));
-        python.args(["-c", include_str!("one_at_a_time.py")]);
+        python.args(["-c", include_str!("../../cli/src/dev/one_at_a_time.py")]);
         Self::start(python)
     }
 

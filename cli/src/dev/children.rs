@@ -1,27 +1,32 @@
 //! Children: starts the processes of the local stack, writes their logs, and stops them.
 //!
-//! **Invariant:** `dev` leaves no process behind. If a process exits on its own, `dev` stops with an error.
+//! **Invariant:** `dev` leaves no process behind, not even when it is killed: each process ends by itself once `dev` is gone.
+//! The functions lose their runtime API, and the emulated AWS its standard input. If a process exits on its own, `dev` stops
+//! with an error.
 
 use std::{
     fs::File,
     path::PathBuf,
     process::{ExitStatus, Stdio},
-    time::Duration,
 };
 
 use anyhow::{Context as _, Error, Result, anyhow};
 use jiff::Timestamp;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::project::Project;
 
-/// How long a server may take to accept its first connection. A cold disk or a busy laptop is slow.
-const START_TIMEOUT: Duration = Duration::from_mins(1);
-
 pub(super) struct Children {
-    running: Vec<(String, Child)>,
+    running: Vec<Running>,
     /// The folder with one log file per process.
     pub(super) logs: PathBuf,
+}
+
+struct Running {
+    name: String,
+    child: Child,
+    /// Open as long as `dev` runs.
+    _stdin: Option<ChildStdin>,
 }
 
 impl Children {
@@ -34,38 +39,34 @@ impl Children {
 
     /// Starts a process and writes its output to a log file.
     pub(super) fn start(&mut self, name: &str, command: &mut Command) -> Result<()> {
-        let path = self.log(name);
-        let log = File::create(&path).with_context(|| format!("cannot create the log {}", path.display()))?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot start {name}; delete .venv and try again"))?;
-        self.running.push((name.to_owned(), child));
+        let log = self.create_log(name)?;
+        self.spawn(name, command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log))?;
         Ok(())
     }
 
-    /// Waits until a server accepts connections.
-    pub(super) async fn wait_for(&mut self, port: u16, name: &str) -> Result<()> {
-        let connected = async {
-            while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::select! {
-            () = connected => Ok(()),
-            exited = self.exited() => Err(exited),
-            () = tokio::time::sleep(START_TIMEOUT) => {
-                Err(anyhow!("{name} accepted no connection in time; see its log {}", self.log(name).display()))
-            }
-        }
+    /// Starts a process whose standard input stays open as long as `dev` runs, and whose standard output is returned.
+    pub(super) fn start_with_output(&mut self, name: &str, command: &mut Command) -> Result<ChildStdout> {
+        let log = self.create_log(name)?;
+        let child = self.spawn(name, command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log))?;
+        child.stdout.take().with_context(|| format!("{name} has no output"))
+    }
+
+    fn spawn(&mut self, name: &str, command: &mut Command) -> Result<&mut Child> {
+        // In a group of its own, so that Ctrl-C in the terminal reaches `dev` only, which then stops it.
+        let mut child = command
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {name}; delete .venv and try again"))?;
+        // Waiting for a child would close its standard input.
+        let stdin = child.stdin.take();
+        let running = self.running.push_mut(Running { name: name.to_owned(), child, _stdin: stdin });
+        Ok(&mut running.child)
     }
 
     /// Waits until a process exits on its own, and returns the error to show.
     pub(super) async fn exited(&mut self) -> Error {
-        let waits = self.running.iter_mut().map(|(name, child)| {
+        let waits = self.running.iter_mut().map(|Running { name, child, .. }| {
             Box::pin(async move {
                 let status = child.wait().await.ok();
                 (name.clone(), status)
@@ -77,9 +78,14 @@ impl Children {
 
     /// Stops all processes and waits until they have exited.
     pub(super) async fn stop(&mut self) {
-        for (_, child) in &mut self.running {
-            let _ = child.kill().await;
+        for running in &mut self.running {
+            let _ = running.child.kill().await;
         }
+    }
+
+    fn create_log(&self, name: &str) -> Result<File> {
+        let path = self.log(name);
+        File::create(&path).with_context(|| format!("cannot create the log {}", path.display()))
     }
 
     fn log(&self, name: &str) -> PathBuf {
@@ -89,10 +95,4 @@ impl Children {
 
 fn describe(status: Option<ExitStatus>) -> String {
     status.map(|status| format!(" ({status})")).unwrap_or_default()
-}
-
-/// A port that is free at the moment.
-pub(super) fn free_port() -> Result<u16> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("cannot find a free port")?;
-    Ok(listener.local_addr()?.port())
 }

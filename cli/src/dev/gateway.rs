@@ -1,13 +1,17 @@
 //! Gateway: replaces API Gateway's HTTP API, in front of the receiver, with the two routes of template.yaml. Also sends the
 //! bundled webhooks to it.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, State, rejection::BytesRejection},
     http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -17,11 +21,16 @@ use receiver::verify::TOKEN_HEADER;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::webhook::Webhook;
-use tokio::{net::TcpListener, sync::mpsc::UnboundedSender, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, mpsc::UnboundedSender},
+    task::JoinHandle,
+};
+use uuid::Uuid;
 
 use super::{
-    functions::{Function, Functions},
     happening::Request,
+    runtime_api::{Lambda, NoResponse},
     tracker::News,
 };
 use crate::samples::Sample;
@@ -31,6 +40,13 @@ const DEFAULT_PORT: u16 = 8787;
 
 /// The largest request body that an HTTP API accepts.
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+
+/// How many requests API Gateway accepts at once: the default of `ThrottleBurst` in template.yaml.
+const THROTTLE_BURST: usize = 500;
+
+/// How long a request waits for the receiver: as long as Xendit waits. API Gateway's timeout in template.yaml is shorter, but
+/// on AWS no request waits for another one's function.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Content types whose bodies API Gateway forwards as text. It encodes all other bodies as base64, and also those without a
 /// content type.
@@ -51,27 +67,33 @@ pub(super) struct Gateway {
 /// What every request needs.
 #[derive(Clone)]
 struct Context {
-    functions: Functions,
+    receiver: Lambda,
+    /// How long to wait for it.
+    timeout: Duration,
+    in_flight: Arc<Semaphore>,
     news: UnboundedSender<News>,
 }
 
 impl Gateway {
+    /// Finds the port, before anything else starts.
+    pub(super) async fn listen(port: Option<u16>) -> Result<TcpListener> {
+        if let Some(port) = port {
+            let listener = TcpListener::bind(("127.0.0.1", port)).await;
+            return listener.with_context(|| {
+                format!("cannot listen on port {port}; stop what uses it, or choose another one with --port")
+            });
+        }
+        match TcpListener::bind(("127.0.0.1", DEFAULT_PORT)).await {
+            Ok(listener) => Ok(listener),
+            Err(_) => TcpListener::bind("127.0.0.1:0").await.context("cannot find a free port"),
+        }
+    }
+
     /// Starts the server. `news` receives each request once it is answered.
-    pub(super) async fn open(port: Option<u16>, functions: Functions, news: UnboundedSender<News>) -> Result<Self> {
-        let listener = match port {
-            Some(port) => TcpListener::bind(("127.0.0.1", port))
-                .await
-                .with_context(|| format!("cannot listen on port {port}; choose another one with --port"))?,
-            None => match TcpListener::bind(("127.0.0.1", DEFAULT_PORT)).await {
-                Ok(listener) => listener,
-                Err(_) => TcpListener::bind("127.0.0.1:0").await.context("cannot find a free port")?,
-            },
-        };
+    pub(super) fn open(listener: TcpListener, receiver: Lambda, news: UnboundedSender<News>) -> Result<Self> {
         let url = format!("http://{}", listener.local_addr()?);
-        let router = Router::new()
-            .fallback(handle)
-            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-            .with_state(Context { functions, news });
+        let in_flight = Arc::new(Semaphore::new(THROTTLE_BURST));
+        let router = router(Context { receiver, timeout: TIMEOUT, in_flight, news });
         let server = tokio::spawn(async move {
             // Runs until it is aborted.
             let _ = axum::serve(listener, router).await;
@@ -86,28 +108,32 @@ impl Drop for Gateway {
     }
 }
 
-/// Invokes the receiver with a request, and returns its response.
+fn router(context: Context) -> Router {
+    Router::new().fallback(handle).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(context)
+}
+
+/// Answers a request, and reports it.
 async fn handle(
     State(context): State<Context>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response<Body> {
     let (at, start) = (Timestamp::now(), Instant::now());
+    let id = Uuid::new_v4().to_string();
     let path = percent_decode_str(uri.path()).decode_utf8_lossy().into_owned();
-    let Some(route) = Route::of(&path).filter(|_| method == Method::POST) else {
-        return gateway_response(StatusCode::NOT_FOUND, "Not Found");
-    };
-    let event = event(&route, &path, uri.query(), &headers, &body).to_string();
-    let (response, delivery) = match context.functions.invoke(Function::Receiver, event).await {
-        Ok(output) => to_http(&output),
-        Err(_) => (gateway_response(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"), None),
+    let (body, response) = match body {
+        Ok(body) => {
+            let response = respond(&context, &id, &method, &path, uri.query(), &headers, &body).await;
+            (body, response)
+        }
+        Err(rejection) => (Bytes::new(), from_gateway(rejection.status())),
     };
     let (parts, answer) = response.into_parts();
     let answer = axum::body::to_bytes(answer, usize::MAX).await.unwrap_or_default();
     let request = Request {
-        id: delivery.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+        id,
         sample: headers.get(SAMPLE_HEADER).map(text),
         at,
         method: method.to_string(),
@@ -120,6 +146,32 @@ async fn handle(
     };
     let _ = context.news.send(News::Answered(request));
     Response::from_parts(parts, Body::from(answer))
+}
+
+/// Invokes the receiver, and returns its response. Where there is none, API Gateway answers.
+async fn respond(
+    context: &Context,
+    id: &str,
+    method: &Method,
+    path: &str,
+    query: Option<&str>,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Response<Body> {
+    let Some(route) = Route::of(path).filter(|_| *method == Method::POST) else {
+        return from_gateway(StatusCode::NOT_FOUND);
+    };
+    let Ok(_permit) = context.in_flight.try_acquire() else {
+        return from_gateway(StatusCode::TOO_MANY_REQUESTS);
+    };
+    let event = event(&route, id, path, query, headers, body).to_string();
+    let response = context.receiver.invoke(id.to_owned(), event);
+    match tokio::time::timeout(context.timeout, response).await {
+        Ok(Ok(output)) => to_http(&output),
+        Ok(Err(NoResponse::TooLarge)) => from_gateway(StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(Err(NoResponse::Failed | NoResponse::TimedOut)) => from_gateway(StatusCode::INTERNAL_SERVER_ERROR),
+        Err(_) => from_gateway(StatusCode::SERVICE_UNAVAILABLE),
+    }
 }
 
 /// The headers that may be shown.
@@ -152,7 +204,7 @@ impl<'a> Route<'a> {
 ///
 /// The path is decoded; the query string is not. Header names are in lower case. The values of repeated headers and of
 /// repeated query parameters are joined by commas. Fields without a value are omitted.
-fn event(route: &Route<'_>, path: &str, query: Option<&str>, headers: &HeaderMap, body: &[u8]) -> Value {
+fn event(route: &Route<'_>, id: &str, path: &str, query: Option<&str>, headers: &HeaderMap, body: &[u8]) -> Value {
     let header_text = |name: HeaderName| headers.get(name).map(text);
     let content_type = header_text(header::CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
     let is_text = TEXT_TYPES.iter().any(|prefix| content_type.starts_with(prefix));
@@ -176,7 +228,7 @@ fn event(route: &Route<'_>, path: &str, query: Option<&str>, headers: &HeaderMap
                 "sourceIp": "127.0.0.1",
                 "userAgent": header_text(header::USER_AGENT).unwrap_or_default(),
             },
-            "requestId": uuid::Uuid::new_v4().to_string(),
+            "requestId": id,
             "routeKey": route.key,
             "stage": "$default",
             "time": now.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
@@ -236,8 +288,8 @@ fn join_repeated(pairs: impl Iterator<Item = (String, String)>) -> BTreeMap<Stri
     all
 }
 
-/// The HTTP response for what the receiver returned, and the delivery id if it acknowledged the webhook.
-fn to_http(output: &[u8]) -> (Response<Body>, Option<String>) {
+/// The HTTP response for what the receiver returned.
+fn to_http(output: &[u8]) -> Response<Body> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Output {
@@ -247,24 +299,21 @@ fn to_http(output: &[u8]) -> (Response<Body>, Option<String>) {
         #[serde(default)]
         body: Option<String>,
     }
-    #[derive(Deserialize)]
-    struct Acknowledged {
-        id: String,
-    }
 
-    let invalid = || (gateway_response(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"), None);
+    let invalid = || from_gateway(StatusCode::INTERNAL_SERVER_ERROR);
     let Ok(Output { status_code, headers, body }) = serde_json::from_slice(output) else { return invalid() };
-    let body = body.unwrap_or_default();
-    let id = serde_json::from_str(&body).ok().map(|Acknowledged { id }| id);
     let response = Response::builder().status(status_code);
     let response = headers.iter().fold(response, |response, (name, value)| response.header(name, value));
-    let Ok(response) = response.body(Body::from(body)) else { return invalid() };
-    let id = id.filter(|_| response.status().is_success());
-    (response, id)
+    response.body(Body::from(body.unwrap_or_default())).unwrap_or_else(|_| invalid())
 }
 
 /// A response that API Gateway makes itself.
-fn gateway_response(status: StatusCode, text: &str) -> Response<Body> {
+fn from_gateway(status: StatusCode) -> Response<Body> {
+    let text = match status {
+        // Not the newer name, `Payload Too Large`.
+        StatusCode::PAYLOAD_TOO_LARGE => "Request Entity Too Large",
+        _ => status.canonical_reason().unwrap_or_default(),
+    };
     let mut response = Response::new(Body::from(json!({ "message": text }).to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -279,7 +328,7 @@ pub(super) fn send_all(samples: &[Sample], url: &str, token: &str) {
     for sample in samples {
         let request = agent.post(url_for(sample.body.as_bytes(), url)).header(TOKEN_HEADER, token);
         let request = request.header("content-type", "application/json").header(SAMPLE_HEADER, sample.name);
-        let _ = request.header("webhook-id", uuid::Uuid::new_v4().to_string()).send(sample.body);
+        let _ = request.header("webhook-id", Uuid::new_v4().to_string()).send(sample.body);
     }
 }
 
@@ -305,7 +354,7 @@ mod tests {
         for (name, value) in headers.iter().map(pair) {
             let _: bool = all.append(name, value);
         }
-        event(&Route::of(PATH).unwrap(), PATH, Some("a=1&a=b%20c"), &all, body)
+        event(&Route::of(PATH).unwrap(), "d-1", PATH, Some("a=1&a=b%20c"), &all, body)
     }
 
     fn keys(value: &Value) -> BTreeSet<&str> {
@@ -394,14 +443,58 @@ mod tests {
     #[test]
     fn a_response_keeps_its_status_headers_and_body() {
         let output = r#"{"statusCode":200,"headers":{"content-type":"application/json"},"body":"{\"id\":\"d-1\"}"}"#;
-        let (response, id) = to_http(output.as_bytes());
-        assert_eq!((response.status().as_u16(), id.as_deref()), (200, Some("d-1")));
-        assert_eq!(response.headers()["content-type"], "application/json");
-        assert_eq!(to_http(br#"{"statusCode":401,"body":""}"#).0.status(), 401);
+        let response = to_http(output.as_bytes());
+        assert_eq!(
+            (response.status(), &response.headers()["content-type"]),
+            (StatusCode::OK, &"application/json".parse().unwrap())
+        );
+        assert_eq!(to_http(br#"{"statusCode":401,"body":""}"#).status(), 401);
         for invalid in ["", "null", r#"{"statusCode":1}"#, r#"{"statusCode":200,"headers":{"a b":"c"}}"#] {
-            let (response, id) = to_http(invalid.as_bytes());
-            assert_eq!((response.status().as_u16(), id), (500, None), "{invalid}");
+            assert_eq!(to_http(invalid.as_bytes()).status(), 500, "{invalid}");
         }
+    }
+
+    /// A gateway that accepts this many requests at once, in front of a receiver that never takes one.
+    async fn gateway(burst: usize) -> (Router, tokio::sync::mpsc::UnboundedReceiver<News>) {
+        let (news, told) = tokio::sync::mpsc::unbounded_channel();
+        let timeout = Duration::from_millis(200);
+        let receiver = Lambda::start(timeout).await.unwrap();
+        (router(Context { receiver, timeout, in_flight: Arc::new(Semaphore::new(burst)), news }), told)
+    }
+
+    async fn post(router: &Router, path: &str, body: Vec<u8>) -> (u16, String) {
+        let request = axum::http::Request::post(path).header("content-type", "application/json").body(Body::from(body));
+        let mut router = router.clone();
+        let response = tower_service::Service::call(&mut router, request.unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    fn answer(status: u16, message: &str) -> (u16, String) {
+        (status, json!({ "message": message }).to_string())
+    }
+
+    #[tokio::test]
+    async fn what_api_gateway_and_lambda_do_not_accept_is_answered_and_reported() {
+        let (router, mut told) = gateway(1).await;
+        let megabytes = |n: usize| vec![b'x'; n * 1024 * 1024];
+        assert_eq!(post(&router, "/other", Vec::new()).await, answer(404, "Not Found"));
+        assert_eq!(post(&router, PATH, megabytes(11)).await, answer(413, "Request Entity Too Large"));
+        assert_eq!(post(&router, PATH, megabytes(7)).await, answer(413, "Request Entity Too Large"));
+        for status in [404, 413, 413] {
+            assert!(matches!(told.recv().await, Some(News::Answered(request)) if request.status == status));
+        }
+    }
+
+    #[tokio::test]
+    async fn more_requests_than_the_gateway_accepts_at_once_are_throttled_and_the_rest_time_out() {
+        let (router, _told) = gateway(2).await;
+        let all = (0..3).map(|_| post(&router, PATH, Vec::new()));
+        let mut answers = futures_util::future::join_all(all).await;
+        answers.sort_unstable();
+        let unavailable = answer(503, "Service Unavailable");
+        assert_eq!(answers, [answer(429, "Too Many Requests"), unavailable.clone(), unavailable]);
     }
 
     #[test]

@@ -5,12 +5,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use anyhow::Result;
 use axum::body::Bytes;
 use jiff::Timestamp;
-use ledger::{state::State, update::Update};
+use ledger::{item::Item, state::State, update::Update};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::{
     domain_event::Detail,
     envelope::{Delivery, Environment},
+    lifecycle::Stage,
+    outcome::Processed,
     topic::Topic,
     webhook::Webhook,
 };
@@ -25,13 +27,14 @@ pub(crate) enum Happening {
     /// The result of a request is known.
     Result(Arc<Row>),
     /// A domain event was published on the bus.
+    #[expect(dead_code, reason = "until the console and the forwarder read it")]
     Event(Arc<Event>),
 }
 
 /// A request and its answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    /// The delivery id of an acknowledged webhook. The functions' logs have it for every request that reached the receiver.
+    /// Lambda's request id, which is the delivery id of an acknowledged webhook. The functions' logs have it.
     pub(crate) id: String,
     /// The name of the bundled webhook. `None`: another client sent the request.
     pub(crate) sample: Option<String>,
@@ -39,10 +42,13 @@ pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
     /// The headers without the callback token.
+    #[expect(dead_code, reason = "until the console shows it")]
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: Bytes,
     pub(crate) status: u16,
+    #[expect(dead_code, reason = "until the console shows it")]
     pub(crate) answer: Bytes,
+    #[expect(dead_code, reason = "until the console shows it")]
     pub(crate) took: Duration,
 }
 
@@ -63,6 +69,8 @@ pub(crate) struct Row {
     pub(crate) id: Option<String>,
     pub(crate) amount: Option<String>,
     pub(crate) currency: Option<String>,
+    /// What the processor did with the webhook. `None`: nothing yet, or nothing that is known.
+    pub(crate) outcome: Option<Processed>,
     /// Whether the ledger holds the webhook's fact or a newer one.
     pub(crate) in_ledger: bool,
     /// Why the message is in the dead-letter queue. `None`: it is not there.
@@ -81,6 +89,7 @@ pub(crate) struct Event {
     /// The delivery that caused it.
     pub(crate) delivery: String,
     /// The whole event as EventBridge passes it to a target, as JSON.
+    #[expect(dead_code, reason = "until the console and the forwarder read it")]
     pub(crate) json: String,
 }
 
@@ -146,6 +155,7 @@ impl Row {
             id: None,
             amount: None,
             currency: None,
+            outcome: None,
             in_ledger: false,
             parked: None,
             published: Vec::new(),
@@ -167,8 +177,7 @@ impl Row {
     async fn look_up(&mut self, request: &Request, aws: &LocalAws) -> Result<()> {
         let topic = request.path.strip_prefix("/webhook/").and_then(|topic| topic.parse::<Topic>().ok());
         let Ok(webhook) = Webhook::parse(&request.body, topic.as_ref()) else {
-            self.parked = aws.parked(&request.id).await?;
-            return Ok(());
+            return self.look_up_parked(request, aws).await;
         };
         let delivery = Delivery {
             id: request.id.clone(),
@@ -191,11 +200,19 @@ impl Row {
         self.kind = Some(seen.stage.kind().as_str());
         self.phase = Some(seen.stage.phase());
         self.id = Some(seen.id);
-        let item = aws.item(&key).await?;
-        self.in_ledger = item.is_some_and(|item| item.state.clone().merge(state) == item.state);
-        if !self.in_ledger {
-            self.parked = aws.parked(&request.id).await?;
+        match aws.item(&key).await? {
+            Some(item) if item.state.clone().merge(state) == item.state => {
+                self.in_ledger = true;
+                self.outcome = Some(outcome(&item, &request.id, seen.stage));
+                Ok(())
+            }
+            _ => self.look_up_parked(request, aws).await,
         }
+    }
+
+    async fn look_up_parked(&mut self, request: &Request, aws: &LocalAws) -> Result<()> {
+        self.parked = aws.parked(&request.id).await?;
+        self.outcome = self.parked.as_ref().map(|_| Processed::Parked);
         Ok(())
     }
 
@@ -206,5 +223,18 @@ impl Row {
     /// Whether the webhook was acknowledged, its message is gone, and nothing holds it: a bug in the functions.
     pub(crate) fn is_lost(&self) -> bool {
         self.is_acknowledged() && !self.in_ledger && self.parked.is_none() && self.problem.is_none()
+    }
+}
+
+/// What the processor did with a delivery, according to the item that holds its fact or a newer one.
+fn outcome(item: &Item, delivery: &str, stage: Stage) -> Processed {
+    if item.is_conflict_of(delivery) {
+        Processed::Conflict
+    } else if item.history.iter().any(|entry| entry.delivery == delivery) {
+        Processed::Applied
+    } else if item.history.iter().any(|entry| entry.stage == stage) {
+        Processed::Duplicate
+    } else {
+        Processed::Stale
     }
 }

@@ -1,21 +1,30 @@
-//! Local AWS: starts moto's server, creates the resources of template.yaml in it, and reads the queues and the ledger for the
-//! poller and the report.
+//! Local AWS: starts moto's server with the resources of template.yaml, and reads the queues and the ledger for the poller and
+//! the report.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use aws_credential_types::Credentials;
-use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName,
+};
 use aws_smithy_http_client::Builder;
 use ledger::{dynamo::DynamoLedger, item::Item, key::Key, store::Ledger as _};
+use processor::inbox::Payload;
 use serde::Deserialize;
 use shared::envelope::Envelope;
-use tokio::{process::Command, sync::Mutex};
-
-use super::{
-    children::{Children, free_port},
-    happening::Event,
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+    sync::Mutex,
 };
+
+use super::{children::Children, happening::Event};
 use crate::{project::Project, stack::LOCAL_KEY};
 
 /// The region in which the functions run. moto has every region; this one is near most of Xendit's merchants.
@@ -26,14 +35,15 @@ pub(super) const CREDENTIALS: [(&str, &str); 2] =
     [("AWS_ACCESS_KEY_ID", LOCAL_KEY), ("AWS_SECRET_ACCESS_KEY", LOCAL_KEY)];
 
 /// The most messages that SQS returns from one call.
-const MAX_MESSAGES: i32 = 10;
+const MAX_MESSAGES: usize = 10;
 
 /// How long dead letters are invisible to others while they are read.
 const READING_SECS: i32 = 30;
 
-/// The names of the resources that `stack.py` created.
+/// Where the emulated AWS is, and the names of the resources in it, as `local_aws.py` prints them.
 #[derive(Debug, Deserialize)]
 pub(super) struct Names {
+    pub(super) endpoint: String,
     pub(super) queue_url: String,
     pub(super) dlq_url: String,
     /// The queue with a copy of each published event.
@@ -45,7 +55,6 @@ pub(super) struct Names {
 
 #[derive(Clone)]
 pub(super) struct LocalAws {
-    pub(super) endpoint: String,
     pub(super) names: Arc<Names>,
     sqs: aws_sdk_sqs::Client,
     ledger: DynamoLedger,
@@ -56,31 +65,39 @@ pub(super) struct LocalAws {
 impl LocalAws {
     /// Starts moto and creates the resources.
     pub(super) async fn start(project: &Project, children: &mut Children, listen: SocketAddr) -> Result<Self> {
-        let port = if listen.port() == 0 { free_port()? } else { listen.port() };
-        let mut moto = Command::new(project.tool("moto_server"));
-        moto.args(["-H", &listen.ip().to_string(), "-p", &port.to_string()]);
-        children.start("moto", &mut moto)?;
-        children.wait_for(port, "moto").await?;
-        let endpoint = format!("http://127.0.0.1:{port}");
-        let names = create_resources(project, &endpoint).await?;
+        let mut python = Command::new(project.tool("python"));
+        // Its standard output is a pipe, whose content Python would keep to itself.
+        python
+            .args(["-B", "-u", "cli/src/dev/local_aws.py", "template.yaml"])
+            .args([listen.ip().to_string(), listen.port().to_string()])
+            .current_dir(project.root())
+            .env("AWS_DEFAULT_REGION", REGION)
+            .envs(CREDENTIALS);
+        let output = children.start_with_output("moto", &mut python)?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).await?;
+        if line.is_empty() {
+            return Err(children.exited().await);
+        }
+        let names: Names = serde_json::from_str(&line).context("local_aws.py printed no names of resources")?;
+        let endpoint = names.endpoint.as_str();
         let credentials = Credentials::new(LOCAL_KEY, LOCAL_KEY, None, None, "the local stack");
         let http = Builder::new().build_http();
         let sqs = aws_sdk_sqs::Config::builder()
             .behavior_version_latest()
             .region(aws_sdk_sqs::config::Region::new(REGION))
             .credentials_provider(credentials.clone())
-            .endpoint_url(&endpoint)
+            .endpoint_url(endpoint)
             .http_client(http.clone())
             .build();
         let dynamodb = aws_sdk_dynamodb::Config::builder()
             .behavior_version_latest()
             .region(aws_sdk_dynamodb::config::Region::new(REGION))
             .credentials_provider(credentials)
-            .endpoint_url(&endpoint)
+            .endpoint_url(endpoint)
             .http_client(http)
             .build();
         Ok(Self {
-            endpoint,
             ledger: DynamoLedger::new(aws_sdk_dynamodb::Client::from_conf(dynamodb), names.table.clone()),
             names: Arc::new(names),
             sqs: aws_sdk_sqs::Client::from_conf(sqs),
@@ -93,9 +110,9 @@ impl LocalAws {
         self.receive_from(&self.names.queue_url, None, Duration::from_secs(1)).await
     }
 
-    /// Deletes a message from the webhook queue.
-    pub(super) async fn delete(&self, message: &Message) -> Result<()> {
-        self.delete_from(&self.names.queue_url, message).await
+    /// Deletes messages from the webhook queue.
+    pub(super) async fn delete(&self, messages: &[Message]) -> Result<()> {
+        self.delete_from(&self.names.queue_url, messages).await
     }
 
     /// The ledger's item with a key.
@@ -112,26 +129,40 @@ impl LocalAws {
     /// The reason why a delivery is in the dead-letter queue. `None`: it is not there.
     pub(super) async fn parked(&self, delivery: &str) -> Result<Option<String>> {
         let mut parked = self.parked.lock().await;
-        let mut seen = Vec::new();
+        if !parked.contains_key(delivery) {
+            let mut read = Vec::new();
+            let result = self.read_dead_letters(&mut read).await;
+            parked.extend(read.iter().filter_map(|message| Some((delivery_of(message)?, reason_of(message)))));
+            // They stay in the queue, so that the user can read them there. One that is not made visible again reappears
+            // by itself, a little later.
+            for batch in read.chunks(MAX_MESSAGES) {
+                self.make_visible(batch).await?;
+            }
+            result?;
+        }
+        Ok(parked.remove(delivery))
+    }
+
+    /// Receives all dead letters, which hides them from others.
+    async fn read_dead_letters(&self, read: &mut Vec<Message>) -> Result<()> {
         loop {
             let batch = self.receive_from(&self.names.dlq_url, Some(READING_SECS), Duration::ZERO).await?;
             if batch.is_empty() {
-                break;
+                return Ok(());
             }
-            for message in &batch {
-                let Ok(envelope) = Envelope::open(message.body().unwrap_or_default()) else { continue };
-                let reason = message.message_attributes().and_then(|all| all.get("reason")?.string_value());
-                parked.insert(envelope.delivery.id, reason.unwrap_or("no reason given").to_owned());
-            }
-            seen.extend(batch);
+            read.extend(batch);
         }
-        // The messages stay in the queue, so that the user can read them there.
-        for message in &seen {
-            let handle = message.receipt_handle().unwrap_or_default();
-            let visible = self.sqs.change_message_visibility().queue_url(&self.names.dlq_url).visibility_timeout(0);
-            visible.receipt_handle(handle).send().await?;
-        }
-        Ok(parked.get(delivery).cloned())
+    }
+
+    async fn make_visible(&self, messages: &[Message]) -> Result<()> {
+        let entry = |message: &Message| {
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder().visibility_timeout(0);
+            entry.set_id(message.message_id.clone()).set_receipt_handle(message.receipt_handle.clone()).build()
+        };
+        let entries = messages.iter().map(entry).collect::<Result<_, _>>()?;
+        let call = self.sqs.change_message_visibility_batch().queue_url(&self.names.dlq_url);
+        call.set_entries(Some(entries)).send().await?;
+        Ok(())
     }
 
     /// Receives and deletes all messages of a queue.
@@ -142,16 +173,19 @@ impl LocalAws {
             if batch.is_empty() {
                 return Ok(all);
             }
-            for message in &batch {
-                self.delete_from(url, message).await?;
-            }
+            self.delete_from(url, &batch).await?;
             all.extend(batch);
         }
     }
 
-    async fn delete_from(&self, url: &str, message: &Message) -> Result<()> {
-        let handle = message.receipt_handle().unwrap_or_default();
-        self.sqs.delete_message().queue_url(url).receipt_handle(handle).send().await?;
+    /// Deletes up to ten messages.
+    async fn delete_from(&self, url: &str, messages: &[Message]) -> Result<()> {
+        let entry = |message: &Message| {
+            let entry = DeleteMessageBatchRequestEntry::builder().set_id(message.message_id.clone());
+            entry.set_receipt_handle(message.receipt_handle.clone()).build()
+        };
+        let entries = messages.iter().map(entry).collect::<Result<_, _>>()?;
+        self.sqs.delete_message_batch().queue_url(url).set_entries(Some(entries)).send().await?;
         Ok(())
     }
 
@@ -165,7 +199,7 @@ impl LocalAws {
             .sqs
             .receive_message()
             .queue_url(url)
-            .max_number_of_messages(MAX_MESSAGES)
+            .max_number_of_messages(i32::try_from(MAX_MESSAGES)?)
             .set_visibility_timeout(visibility_timeout_secs)
             .wait_time_seconds(i32::try_from(wait.as_secs())?)
             .message_system_attribute_names(MessageSystemAttributeName::All)
@@ -177,21 +211,27 @@ impl LocalAws {
     }
 }
 
-/// Runs `stack.py`.
-async fn create_resources(project: &Project, endpoint: &str) -> Result<Names> {
-    let output = Command::new(project.tool("python"))
-        .args(["-c", include_str!("stack.py"), "template.yaml", endpoint])
-        .current_dir(project.root())
-        .env("AWS_DEFAULT_REGION", REGION)
-        .envs(CREDENTIALS)
-        .output()
-        .await
-        .context("cannot run .venv/bin/python; delete .venv and try again")?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "cannot create the resources of template.yaml in the local AWS:\n{}",
-        errors.trim()
-    );
-    serde_json::from_slice(&output.stdout).context("stack.py did not print the names of the resources")
+/// Why the processor has moved a message to the dead-letter queue.
+fn reason_of(message: &Message) -> String {
+    let reason = message.message_attributes().and_then(|all| all.get("reason")?.string_value());
+    reason.unwrap_or("SQS gave up after ten receives").to_owned()
+}
+
+/// The port that was asked for, if nothing else listens on it.
+pub(super) fn check_port(listen: SocketAddr) -> Result<()> {
+    TcpListener::bind(listen).map(drop).with_context(|| {
+        format!(
+            "cannot listen on {listen} for the emulated AWS; stop what uses that port, or choose another with --aws"
+        )
+    })
+}
+
+/// The delivery id of a message: in an envelope, or at the end of the key of an envelope in the inbox.
+pub(super) fn delivery_of(message: &Message) -> Option<String> {
+    let body = message.body()?;
+    match Payload::read(body).ok()? {
+        Payload::Envelope => Some(Envelope::open(body).ok()?.delivery.id),
+        Payload::ObjectRef(object) => Some(object.key.rsplit('/').next()?.to_owned()),
+        Payload::Test => None,
+    }
 }

@@ -6,6 +6,7 @@ lost when another is deleted at the same time. On AWS these operations are atomi
 
 import functools
 import io
+import json
 import socket
 import threading
 import time
@@ -18,6 +19,9 @@ from werkzeug.wsgi import get_input_stream
 
 # Seconds after which a client may have timed out.
 PATIENCE_SECONDS = 1
+
+# Seconds between two looks into a queue from which a client waits to receive.
+POLL_SECONDS = 0.05
 
 
 def is_gone(client):
@@ -40,7 +44,26 @@ class OneAtATime(DomainDispatcherApplication):
 
     def __call__(self, environ, start_response):
         # Read the whole request first, so that a client that is frozen while sending does not block others.
-        environ["wsgi.input"] = io.BytesIO(get_input_stream(environ).read())
+        body = get_input_stream(environ).read()
+        if environ.get("HTTP_X_AMZ_TARGET") == "AmazonSQS.ReceiveMessage":
+            return self.receive(environ, start_response, json.loads(body))
+        return self.serve(environ, start_response, body)
+
+    def receive(self, environ, start_response, call):
+        """Waits for a message in between the requests of others, where moto would wait in the middle of one."""
+        until = time.monotonic() + call.get("WaitTimeSeconds", 0)
+        body = json.dumps({**call, "WaitTimeSeconds": 0}).encode()
+        while True:
+            answers = []
+            chunks = b"".join(self.serve(environ, lambda *answer: answers.append(answer), body))
+            if time.monotonic() >= until or b'"MessageId"' in chunks or is_gone(environ["werkzeug.socket"]):
+                start_response(*answers[-1])
+                return [chunks]
+            time.sleep(POLL_SECONDS)
+
+    def serve(self, environ, start_response, body):
+        # Moto adds its own entries.
+        environ = {**environ, "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
         environ["wsgi.input_terminated"] = True
         came = time.monotonic()
         with self.turn:
@@ -52,5 +75,7 @@ class OneAtATime(DomainDispatcherApplication):
 
 # Moto builds eight parsers for each event that a rule forwards, which takes longer than everything else.
 jsonpath_ng.ext.parse = functools.cache(jsonpath_ng.ext.parse)
-server.DomainDispatcherApplication = OneAtATime
-server.main()
+
+if __name__ == "__main__":
+    server.DomainDispatcherApplication = OneAtATime
+    server.main()

@@ -62,7 +62,9 @@ def resources(path):
     return {**sections, "Resources": created}
 
 
-def main(path, endpoint):
+def create(path, endpoint):
+    """Creates the resources, and returns their names."""
+
     def client(service):
         return boto3.client(service, endpoint_url=endpoint)
 
@@ -98,19 +100,15 @@ def main(path, endpoint):
     events.put_rule(Name="published", EventBusName=bus, EventPattern=json.dumps({"source": ["xendit-hooks"]}))
     events.put_targets(Rule="published", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
 
-    print(
-        json.dumps(
-            {
-                "queue_url": url(NAMES["WebhookQueue"][1]),
-                "dlq_url": url(NAMES["DeadLetterQueue"][1]),
-                "published_url": url(f"{STACK}-published"),
-                "inbox": NAMES["InboxBucket"][1],
-                "table": NAMES["LedgerTable"][1],
-                "bus": bus,
-            }
-        )
-    )
+    return {
+        "queue_url": url(NAMES["WebhookQueue"][1]),
+        "dlq_url": url(NAMES["DeadLetterQueue"][1]),
+        "published_url": url(f"{STACK}-published"),
+        "inbox": NAMES["InboxBucket"][1],
+        "table": NAMES["LedgerTable"][1],
+        "bus": bus,
+    }
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    print(json.dumps(create(*sys.argv[1:])))

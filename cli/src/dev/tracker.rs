@@ -25,8 +25,8 @@ const EVENT_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) enum News {
     /// The gateway answered a request.
     Answered(Request),
-    /// The message of the delivery with this id was processed and deleted from the queue.
-    Deleted(String),
+    /// The messages of the deliveries with these ids were processed and deleted from the queue.
+    Deleted(Vec<String>),
 }
 
 pub(super) struct Tracker {
@@ -53,7 +53,7 @@ impl Tracker {
             tokio::select! {
                 next = news.recv() => match next {
                     Some(News::Answered(request)) => self.answered(request).await,
-                    Some(News::Deleted(delivery)) => self.deleted(delivery).await,
+                    Some(News::Deleted(deliveries)) => self.deleted(deliveries).await,
                     None => return,
                 },
                 _ = ticks.tick() => self.read_events().await,
@@ -67,22 +67,25 @@ impl Tracker {
         if !request.is_acknowledged() {
             self.tell(Happening::Result(Arc::new(Row::new(&request))));
         } else if self.deleted.remove(&request.id) {
+            self.read_events().await;
             self.complete(&request).await;
         } else {
             self.queued.insert(request.id.clone(), request);
         }
     }
 
-    async fn deleted(&mut self, delivery: String) {
-        match self.queued.remove(&delivery) {
-            Some(request) => self.complete(&request).await,
-            None => drop(self.deleted.insert(delivery)),
+    /// The processor publishes a webhook's events before its message is deleted.
+    async fn deleted(&mut self, deliveries: Vec<String>) {
+        self.read_events().await;
+        for delivery in deliveries {
+            match self.queued.remove(&delivery) {
+                Some(request) => self.complete(&request).await,
+                None => drop(self.deleted.insert(delivery)),
+            }
         }
     }
 
-    /// The processor publishes a webhook's events before its message is deleted.
     async fn complete(&mut self, request: &Request) {
-        self.read_events().await;
         let published = self.published.remove(&request.id).unwrap_or_default();
         let row = Row::complete(request, published, &self.aws).await;
         self.tell(Happening::Result(Arc::new(row)));
