@@ -6,7 +6,8 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
@@ -20,10 +21,16 @@ use shared::lifecycle::Kind;
 
 const HOOKS: &str = env!("CARGO_BIN_EXE_xendit-hooks");
 
+/// Where the stacks of these tests register, apart from the developer's.
+const STATE: &str = env!("CARGO_TARGET_TMPDIR");
+
+/// How long a row may take, on a slow machine too.
+const PATIENCE: Duration = Duration::from_mins(2);
+
 /// A local stack that was started with `--json`.
 struct Dev {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    lines: Receiver<String>,
     /// The first line: the addresses.
     ready: Value,
 }
@@ -35,14 +42,15 @@ impl Dev {
             .args(["dev", "--json", "--port", "0"])
             .args(arguments)
             .current_dir(root())
+            .env("XDG_STATE_HOME", STATE)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut ready = String::new();
-        lines.read_line(&mut ready).unwrap();
-        assert!(!ready.is_empty(), "the stack did not start:\n{}", errors(child));
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let Ok(ready) = lines.recv() else { panic!("the stack did not start:\n{}", errors(&mut child)) };
         Self { child, lines, ready: serde_json::from_str(&ready).unwrap() }
     }
 
@@ -51,28 +59,46 @@ impl Dev {
     }
 
     /// The next row. `None`: the output has ended.
-    fn next(&mut self) -> Option<Value> {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        (!line.is_empty()).then(|| serde_json::from_str(&line).unwrap())
+    fn next(&self) -> Option<Value> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Some(serde_json::from_str(&line).unwrap()),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("there is no further row"),
+        }
+    }
+
+    /// Skips the rows of the bundled webhooks.
+    fn skip_bundled(&self) {
+        for _ in webhooks() {
+            self.next().unwrap();
+        }
+    }
+
+    /// The folders in /proc of the stack's processes.
+    #[cfg(target_os = "linux")]
+    fn processes(&self) -> Vec<PathBuf> {
+        let parent = format!("PPid:\t{}\n", self.child.id());
+        let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+        processes.filter(|process| read(process, "status").contains(&parent)).collect()
     }
 
     /// Kills a process of the stack.
     #[cfg(target_os = "linux")]
     fn kill(&self, name: &str) {
-        let parent = format!("PPid:\t{}\n", self.child.id());
-        // A process may exit before its files are read.
-        let read = |process: &Path, file: &str| fs::read_to_string(process.join(file)).unwrap_or_default();
-        let is_named = |command: &str| command.split('\0').take(2).any(|part| part.rsplit('/').next() == Some(name));
-        let mut processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
-        let found = processes
-            .find(|process| read(process, "status").contains(&parent) && is_named(&read(process, "cmdline")))
-            .unwrap_or_else(|| panic!("{name} does not run"));
-        assert!(Command::new("kill").arg("-KILL").arg(found.file_name().unwrap()).status().unwrap().success());
+        let is_named = |process: &PathBuf| {
+            read(process, "cmdline").split('\0').take(4).any(|part| part.rsplit('/').next() == Some(name))
+        };
+        let found = self.processes().into_iter().find(is_named).unwrap_or_else(|| panic!("{name} does not run"));
+        signal("-KILL", found.file_name().unwrap().to_str().unwrap());
+    }
+
+    /// Posts a body with the right token, and returns the status and the response.
+    fn post(&self, content_type: &str, body: &[u8]) -> (u16, Value) {
+        post(self.text("url"), self.text("token"), content_type, body)
     }
 
     fn terminate(&self) {
-        assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
+        signal("-TERM", &self.child.id().to_string());
     }
 
     /// Waits until the stack exits, and returns the exit code and standard error.
@@ -83,7 +109,7 @@ impl Dev {
             std::thread::sleep(Duration::from_millis(100));
         }
         let code = self.child.wait().unwrap().code();
-        (code, errors(self.child))
+        (code, errors(&mut self.child))
     }
 
     fn ledger(&self) -> DynamoLedger {
@@ -98,7 +124,32 @@ impl Dev {
     }
 }
 
-fn errors(mut child: Child) -> String {
+/// A file of a process, which may exit before it is read.
+#[cfg(target_os = "linux")]
+fn read(process: &Path, file: &str) -> String {
+    fs::read_to_string(process.join(file)).unwrap_or_default()
+}
+
+fn signal(signal: &str, process: &str) {
+    assert!(Command::new("kill").args([signal, process]).status().unwrap().success());
+}
+
+fn post(url: &str, token: &str, content_type: &str, body: &[u8]) -> (u16, Value) {
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).build();
+    let request = ureq::Agent::new_with_config(agent).post(url).header("x-callback-token", token);
+    let mut response = request.header("content-type", content_type).send(body).unwrap();
+    let text = response.body_mut().read_to_string().unwrap();
+    (response.status().as_u16(), serde_json::from_str(&text).unwrap_or_default())
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn errors(child: &mut Child) -> String {
     let mut text = String::new();
     child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
     text
@@ -112,8 +163,12 @@ fn webhooks() -> Vec<PathBuf> {
     fs::read_dir(root().join("events/webhooks")).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
+fn hooks(arguments: &[&str]) -> Output {
+    Command::new(HOOKS).args(arguments).current_dir(root()).env("XDG_STATE_HOME", STATE).output().unwrap()
+}
+
 fn trigger(arguments: &[&str]) -> Output {
-    Command::new(HOOKS).arg("trigger").args(arguments).current_dir(root()).output().unwrap()
+    hooks(&[&["trigger"], arguments].concat())
 }
 
 /// Collects the strings of a body that may be personal data.
@@ -145,7 +200,7 @@ fn personal(body: &Value, found: &mut Vec<String>) {
 
 #[test]
 fn every_bundled_webhook_is_processed_and_no_log_contains_personal_data() {
-    let mut dev = Dev::start(&["--once"]);
+    let dev = Dev::start(&["--once"]);
     let mut rows = Vec::new();
     while let Some(row) = dev.next() {
         rows.push(row);
@@ -190,7 +245,7 @@ fn the_stack_exits_with_an_error_if_the_processor_is_killed() {
 #[test]
 fn the_stack_exits_with_an_error_if_the_local_aws_is_killed() {
     let dev = Dev::start(&["--once"]);
-    dev.kill("moto_server");
+    dev.kill("local_aws.py");
     let (code, errors) = dev.end();
     assert_eq!(code, Some(1), "{errors}");
     assert!(errors.contains("not processed: moto stopped unexpectedly (signal: 9 (SIGKILL))"), "{errors}");
@@ -198,10 +253,8 @@ fn the_stack_exits_with_an_error_if_the_local_aws_is_killed() {
 
 #[test]
 fn the_stack_serves_until_it_is_terminated() {
-    let mut dev = Dev::start(&[]);
-    for _ in webhooks() {
-        dev.next().unwrap();
-    }
+    let dev = Dev::start(&[]);
+    dev.skip_bundled();
     let (url, token) = (dev.text("url").to_owned(), dev.text("token").to_owned());
     let changes = ["--set", "id=test-invoice", "--set", "external_id=test-order"];
     let arguments = [&["invoice.paid", "--url", &url, "--token", &token, "--times", "2"], &changes[..]].concat();
@@ -237,4 +290,118 @@ fn the_stack_serves_until_it_is_terminated() {
 
     dev.terminate();
     assert_eq!(dev.end().0, Some(0));
+}
+
+#[test]
+fn the_stack_survives_whatever_it_is_sent_and_each_request_has_a_row() {
+    let dev = Dev::start(&[]);
+    dev.skip_bundled();
+
+    let large = format!(r#"{{"event":"large","data":{{"id":"l-1","text":"{}"}}}}"#, "x".repeat(3 * 1024 * 1024));
+    let bodies: [(&str, &[u8], bool); 6] = [
+        ("application/json", br#"{"event":"x","n":1e400}"#, true),
+        ("application/json", br#"{"event":"y","n":-1e400,"text":"-Infinity"}"#, true),
+        ("application/json", large.as_bytes(), true),
+        ("application/json", b"not JSON", false),
+        ("application/json", b"", false),
+        ("application/octet-stream", b"\0\xFF\xFE", false),
+    ];
+    for (content_type, body, is_readable) in bodies {
+        let (status, answer) = dev.post(content_type, body);
+        let row = dev.next().unwrap();
+        assert_eq!((status, &row["delivery"]), (200, &answer["id"]), "{row}");
+        assert_eq!((&row["in_ledger"], row["parked"].is_null()), (&Value::Bool(is_readable), is_readable), "{row}");
+        assert!(row["problem"].is_null() && (!is_readable || row["published"][0] == "webhook.unknown"), "{row}");
+    }
+    for megabytes in [7, 11] {
+        assert_eq!(dev.post("application/json", &vec![b'x'; megabytes * 1024 * 1024]).0, 413);
+        assert_eq!(dev.next().unwrap()["status"], 413);
+    }
+
+    // More dead letters than SQS returns at once, and more requests than the stack can work on at once. A slow machine
+    // does not acknowledge all of them in time.
+    let body = |n| if n % 10 == 0 { "not JSON".to_owned() } else { format!(r#"{{"event":"e","n":{n}}}"#) };
+    let (url, token) = (dev.text("url"), dev.text("token"));
+    let mut sent: Vec<String> = std::thread::scope(|scope| {
+        let send = |n| scope.spawn(move || post(url, token, "application/json", body(n).as_bytes()));
+        let threads: Vec<_> = (0..300).map(send).collect();
+        let answers = threads.into_iter().map(|thread| thread.join().unwrap());
+        answers.filter(|(status, _)| *status == 200).map(|(_, answer)| answer["id"].to_string()).collect()
+    });
+    let rows: Vec<_> = (0..300).map(|_| dev.next().unwrap()).collect();
+    let acknowledged = rows.iter().filter(|row| row["status"] == 200);
+    let mut told: Vec<_> = acknowledged.clone().map(|row| row["delivery"].to_string()).collect();
+    sent.sort_unstable();
+    told.sort_unstable();
+    assert!(sent.len() > 100, "{}", sent.len());
+    assert_eq!(sent, told);
+    for row in acknowledged {
+        assert!(row["in_ledger"] == true || row["parked"] == "the body is not JSON", "{row}");
+    }
+    assert_eq!(dev.post("application/json", b"{}").0, 200);
+    assert_eq!(dev.next().unwrap()["in_ledger"], true);
+
+    dev.terminate();
+    assert_eq!(dev.end().0, Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn two_stacks_run_side_by_side_and_one_that_is_killed_leaves_nothing_behind() {
+    let (mut one, other) = (Dev::start(&[]), Dev::start(&[]));
+    for (dev, id) in [(&one, "in-one"), (&other, "in-other")] {
+        dev.skip_bundled();
+        let changes = [&format!("id={id}"), &format!("external_id=order-of-{id}")];
+        let arguments = ["invoice.paid", "--url", dev.text("url"), "--token", dev.text("token"), "--set", changes[0]];
+        assert!(trigger(&[&arguments[..], &["--set", changes[1]]].concat()).status.success());
+        let row = dev.next().unwrap();
+        assert!(row["id"] == id && row["in_ledger"] == true && row["outcome"] == "applied", "{row}");
+    }
+    let knows = |dev: &Dev, order: &str| {
+        let port = dev.text("url").rsplit([':', '/']).find_map(|part| part.parse::<u16>().ok()).unwrap();
+        hooks(&["payment", order, "--stack", &format!("local:{port}")]).status.success()
+    };
+    assert!(knows(&one, "order-of-in-one") && !knows(&one, "order-of-in-other"));
+    assert!(knows(&other, "order-of-in-other") && !knows(&other, "order-of-in-one"));
+
+    let processes = one.processes();
+    assert!(processes.len() >= 3, "{processes:?}");
+    signal("-KILL", &one.child.id().to_string());
+    one.child.wait().unwrap();
+    let start = Instant::now();
+    let runs = |process: &PathBuf| {
+        let status = read(process, "status");
+        !status.is_empty() && !status.contains("State:\tZ")
+    };
+    while processes.iter().any(runs) {
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", processes.iter().find(|process| runs(process)));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let stack = hooks(&["payment", "order-of-in-other"]);
+    assert!(stack.status.success(), "the entry of a killed stack must not hide the other one: {stack:?}");
+    other.terminate();
+    assert_eq!(other.end().0, Some(0));
+}
+
+#[test]
+fn a_port_that_is_in_use_is_named_before_anything_starts() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for arguments in [["--port", &address.port().to_string()], ["--aws", &address.to_string()]] {
+        let output = hooks(&[&["dev"], &arguments[..]].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert!(errors.contains(&address.port().to_string()) && errors.contains(arguments[0]), "{errors}");
+    }
+}
+
+#[test]
+fn outside_a_checkout_dev_says_what_to_do_and_the_samples_are_still_there() {
+    let output = |arguments: &[&str]| Command::new(HOOKS).args(arguments).current_dir("/").output().unwrap();
+    let dev = output(&["dev"]);
+    let errors = String::from_utf8_lossy(&dev.stderr);
+    assert_eq!((dev.status.code(), errors.lines().count()), (Some(1), 1), "{errors}");
+    assert!(errors.contains("run it in a checkout"), "{errors}");
+    assert!(output(&["events", "payment.failed"]).status.success());
 }
