@@ -29,7 +29,9 @@ setup: $(VENV)/.ready ## Install the tools that all other verbs need, too
 BUILD := $(CARGO) build --package xendit-hooks --package receiver --package processor
 # The tools are installed meanwhile.
 DEV = @test -x $(TARGET)/debug/xendit-hooks || echo 'The first start compiles about 250 crates, which takes some minutes.'; \
-	$(MAKE) --silent tools & $(BUILD) && wait $$! && $(TARGET)/debug/xendit-hooks dev
+	$(MAKE) --silent tools & tools=$$!; $(BUILD) && \
+	{ while kill -0 $$tools 2>/dev/null; do echo 'Still installing the tools into $(VENV) …'; sleep 3; done; wait $$tools; } && \
+	$(TARGET)/debug/xendit-hooks dev
 
 run: ## Run the whole system on this machine, send it every bundled webhook, keep serving
 	$(DEV)

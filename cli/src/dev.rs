@@ -90,22 +90,7 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
     let gateway = Gateway::open(listener, functions.receiver, news_sender.clone())?;
     let poller = tokio::spawn(Poller::new(aws.clone(), functions.processor, news_sender).run());
 
-    let url = format!("{}/webhook", gateway.url);
-    let stack = Stack {
-        topic_url: format!("{url}/{{topic}}"),
-        url,
-        token: Some(TOKEN.to_owned()),
-        aws_endpoint_url: Some(aws.names.endpoint.clone()),
-        region: local_aws::REGION.to_owned(),
-        queue_url: aws.names.queue_url.clone(),
-        dlq_url: aws.names.dlq_url.clone(),
-        inbox: aws.names.inbox.clone(),
-        table: aws.names.table.clone(),
-        bus: aws.names.bus.clone(),
-        tap_queue_url: None,
-        console_url: None,
-        log_dir: Some(children.logs.clone()),
-    };
+    let stack = describe(&gateway, &aws, &children);
     let _registration: Registration = stack.register()?;
     let samples = samples::all();
     let mut report = Report::new(options.json, samples.len());
@@ -120,7 +105,7 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
         move || gateway::send_all(&samples, &url, TOKEN)
     });
     let mut timeout = Box::pin(tokio::time::sleep(ARRIVAL_TIMEOUT));
-    let mut terminated = signal(SignalKind::terminate())?;
+    let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut serving = false;
     let end = loop {
         tokio::select! {
@@ -132,7 +117,7 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
             }
             exited = children.exited() => break Err(exited),
             () = &mut timeout, if report.missing() > 0 => break Ok(()),
-            _ = tokio::signal::ctrl_c() => break Ok(()),
+            _ = interrupted.recv() => break Ok(()),
             _ = terminated.recv() => break Ok(()),
         }
         if report.missing() == 0 && !serving {
@@ -177,4 +162,24 @@ async fn prepare(
         progress.step("starting the local AWS", Note::default(), LocalAws::start(project, children, listen)).await
     };
     tokio::try_join!(build, aws)
+}
+
+/// Where the running stack is.
+fn describe(gateway: &Gateway, aws: &LocalAws, children: &Children) -> Stack {
+    let (url, names) = (format!("{}/webhook", gateway.url), &aws.names);
+    Stack {
+        topic_url: format!("{url}/{{topic}}"),
+        url,
+        token: Some(TOKEN.to_owned()),
+        aws_endpoint_url: Some(names.endpoint.clone()),
+        region: local_aws::REGION.to_owned(),
+        queue_url: names.queue_url.clone(),
+        dlq_url: names.dlq_url.clone(),
+        inbox: names.inbox.clone(),
+        table: names.table.clone(),
+        bus: names.bus.clone(),
+        tap_queue_url: None,
+        console_url: None,
+        log_dir: Some(children.logs.clone()),
+    }
 }

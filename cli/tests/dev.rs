@@ -11,8 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_credential_types::Credentials;
-use aws_sdk_dynamodb::config::Region;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_sdk_sqs::types::QueueAttributeName;
 use aws_smithy_http_client::Builder;
 use jiff::Timestamp;
 use ledger::{dynamo::DynamoLedger, item::Item};
@@ -112,15 +113,28 @@ impl Dev {
         (code, errors(&mut self.child))
     }
 
-    fn ledger(&self) -> DynamoLedger {
-        let config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version_latest()
+    fn aws(&self) -> SdkConfig {
+        let credentials = Credentials::new("local", "local", None, None, "a test");
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
             .region(Region::new(self.text("region").to_owned()))
-            .credentials_provider(Credentials::new("local", "local", None, None, "a test"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
             .endpoint_url(self.text("aws_endpoint_url"))
             .http_client(Builder::new().build_http())
-            .build();
-        DynamoLedger::new(aws_sdk_dynamodb::Client::from_conf(config), self.text("table").to_owned())
+            .build()
+    }
+
+    fn ledger(&self) -> DynamoLedger {
+        DynamoLedger::new(aws_sdk_dynamodb::Client::new(&self.aws()), self.text("table").to_owned())
+    }
+
+    /// The number of dead letters that another reader would get.
+    fn visible_dead_letters(&self) -> String {
+        let visible = QueueAttributeName::ApproximateNumberOfMessages;
+        let sqs = aws_sdk_sqs::Client::new(&self.aws());
+        let call = sqs.get_queue_attributes().queue_url(self.text("dlq_url")).attribute_names(visible.clone());
+        let output = tokio::runtime::Runtime::new().unwrap().block_on(call.send()).unwrap();
+        output.attributes.unwrap()[&visible].clone()
     }
 }
 
@@ -335,11 +349,15 @@ fn the_stack_survives_whatever_it_is_sent_and_each_request_has_a_row() {
     told.sort_unstable();
     assert!(sent.len() > 100, "{}", sent.len());
     assert_eq!(sent, told);
-    for row in acknowledged {
+    for row in acknowledged.clone() {
         assert!(row["in_ledger"] == true || row["parked"] == "the body is not JSON", "{row}");
     }
     assert_eq!(dev.post("application/json", b"{}").0, 200);
     assert_eq!(dev.next().unwrap()["in_ledger"], true);
+
+    // Who looks for the dead letters finds all of them.
+    let parked = 3 + acknowledged.filter(|row| row["parked"].is_string()).count();
+    assert_eq!(dev.visible_dead_letters(), parked.to_string());
 
     dev.terminate();
     assert_eq!(dev.end().0, Some(0));

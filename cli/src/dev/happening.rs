@@ -238,3 +238,39 @@ fn outcome(item: &Item, delivery: &str, stage: Stage) -> Processed {
         Processed::Stale
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::local_aws::Names, *};
+
+    #[tokio::test]
+    async fn an_error_of_the_emulated_aws_is_a_problem_of_one_row_and_no_loss() {
+        let nowhere = serde_json::json!({
+            "endpoint": "http://127.0.0.1:9", "queue_url": "", "dlq_url": "", "published_url": "", "inbox": "",
+            "table": "t", "bus": "",
+        });
+        let aws = LocalAws::connect(serde_json::from_value::<Names>(nowhere).unwrap());
+        for body in [r#"{"event":"x"}"#, "not JSON"] {
+            let request = Request {
+                id: "d-1".to_owned(),
+                sample: None,
+                at: Timestamp::UNIX_EPOCH,
+                method: "POST".to_owned(),
+                path: "/webhook".to_owned(),
+                headers: BTreeMap::new(),
+                body: body.into(),
+                status: 200,
+                answer: Bytes::new(),
+                took: Duration::ZERO,
+            };
+            let row = Row::complete(&request, Vec::new(), &aws).await;
+            assert!(row.problem.is_some() && !row.is_lost() && row.outcome.is_none(), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_with_a_number_that_moto_cannot_write_is_read() {
+        let json = r#"{"a":"Infinity \" -Infinity","b":[Infinity,-Infinity],"c":"x\\"}"#;
+        assert_eq!(without_infinity(json.to_owned()), r#"{"a":"Infinity \" -Infinity","b":[null,null],"c":"x\\"}"#);
+    }
+}

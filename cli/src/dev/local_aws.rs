@@ -9,7 +9,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use aws_credential_types::Credentials;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName,
 };
@@ -80,29 +81,24 @@ impl LocalAws {
             return Err(children.exited().await);
         }
         let names: Names = serde_json::from_str(&line).context("local_aws.py printed no names of resources")?;
-        let endpoint = names.endpoint.as_str();
+        Ok(Self::connect(names))
+    }
+
+    pub(super) fn connect(names: Names) -> Self {
         let credentials = Credentials::new(LOCAL_KEY, LOCAL_KEY, None, None, "the local stack");
-        let http = Builder::new().build_http();
-        let sqs = aws_sdk_sqs::Config::builder()
-            .behavior_version_latest()
-            .region(aws_sdk_sqs::config::Region::new(REGION))
-            .credentials_provider(credentials.clone())
-            .endpoint_url(endpoint)
-            .http_client(http.clone())
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(REGION))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .endpoint_url(&names.endpoint)
+            .http_client(Builder::new().build_http())
             .build();
-        let dynamodb = aws_sdk_dynamodb::Config::builder()
-            .behavior_version_latest()
-            .region(aws_sdk_dynamodb::config::Region::new(REGION))
-            .credentials_provider(credentials)
-            .endpoint_url(endpoint)
-            .http_client(http)
-            .build();
-        Ok(Self {
-            ledger: DynamoLedger::new(aws_sdk_dynamodb::Client::from_conf(dynamodb), names.table.clone()),
+        Self {
+            ledger: DynamoLedger::new(aws_sdk_dynamodb::Client::new(&config), names.table.clone()),
             names: Arc::new(names),
-            sqs: aws_sdk_sqs::Client::from_conf(sqs),
+            sqs: aws_sdk_sqs::Client::new(&config),
             parked: Arc::default(),
-        })
+        }
     }
 
     /// Receives up to ten messages from the webhook queue. Waits up to a second for the first one.

@@ -42,6 +42,8 @@ impl Report {
     pub(super) fn ready(&mut self, stack: &Stack) -> Result<()> {
         if self.json {
             anstream::println!("{}", serde_json::to_string(stack)?);
+        } else {
+            anstream::println!("Ready: {}. Sending the {} bundled webhooks:\n", stack.url, self.expected);
         }
         self.instructions = format!(
             "Send webhooks to {url} or {topic_url}, with this header:\n  x-callback-token: {token}\n\
