@@ -112,9 +112,20 @@ fn router(context: Context) -> Router {
     Router::new().fallback(handle).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(context)
 }
 
-/// Answers a request, and reports it.
+/// Answers a request. What has begun is finished and reported, even if the client does not wait for it.
 async fn handle(
     State(context): State<Context>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response<Body> {
+    let answer = tokio::spawn(answer(context, method, uri, headers, body));
+    answer.await.unwrap_or_else(|_| from_gateway(StatusCode::INTERNAL_SERVER_ERROR))
+}
+
+async fn answer(
+    context: Context,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -471,7 +482,7 @@ mod tests {
         (status, String::from_utf8(body.to_vec()).unwrap())
     }
 
-    fn answer(status: u16, message: &str) -> (u16, String) {
+    fn said(status: u16, message: &str) -> (u16, String) {
         (status, json!({ "message": message }).to_string())
     }
 
@@ -479,12 +490,20 @@ mod tests {
     async fn what_api_gateway_and_lambda_do_not_accept_is_answered_and_reported() {
         let (router, mut told) = gateway(1).await;
         let megabytes = |n: usize| vec![b'x'; n * 1024 * 1024];
-        assert_eq!(post(&router, "/other", Vec::new()).await, answer(404, "Not Found"));
-        assert_eq!(post(&router, PATH, megabytes(11)).await, answer(413, "Request Entity Too Large"));
-        assert_eq!(post(&router, PATH, megabytes(7)).await, answer(413, "Request Entity Too Large"));
+        assert_eq!(post(&router, "/other", Vec::new()).await, said(404, "Not Found"));
+        assert_eq!(post(&router, PATH, megabytes(11)).await, said(413, "Request Entity Too Large"));
+        assert_eq!(post(&router, PATH, megabytes(7)).await, said(413, "Request Entity Too Large"));
         for status in [404, 413, 413] {
             assert!(matches!(told.recv().await, Some(News::Answered(request)) if request.status == status));
         }
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_client_has_gone_is_reported_too() {
+        let (router, mut told) = gateway(1).await;
+        let client = post(&router, PATH, Vec::new());
+        assert!(tokio::time::timeout(Duration::from_millis(20), client).await.is_err());
+        assert!(matches!(told.recv().await, Some(News::Answered(request)) if request.status == 503));
     }
 
     #[tokio::test]
@@ -493,8 +512,8 @@ mod tests {
         let all = (0..3).map(|_| post(&router, PATH, Vec::new()));
         let mut answers = futures_util::future::join_all(all).await;
         answers.sort_unstable();
-        let unavailable = answer(503, "Service Unavailable");
-        assert_eq!(answers, [answer(429, "Too Many Requests"), unavailable.clone(), unavailable]);
+        let unavailable = said(503, "Service Unavailable");
+        assert_eq!(answers, [said(429, "Too Many Requests"), unavailable.clone(), unavailable]);
     }
 
     #[test]

@@ -67,9 +67,8 @@ impl LocalAws {
     /// Starts moto and creates the resources.
     pub(super) async fn start(project: &Project, children: &mut Children, listen: SocketAddr) -> Result<Self> {
         let mut python = Command::new(project.tool("python"));
-        // Its standard output is a pipe, whose content Python would keep to itself.
         python
-            .args(["-B", "-u", "cli/src/dev/local_aws.py", "template.yaml"])
+            .args(["-B", "cli/src/dev/local_aws.py", "template.yaml"])
             .args([listen.ip().to_string(), listen.port().to_string()])
             .current_dir(project.root())
             .env("AWS_DEFAULT_REGION", REGION)
