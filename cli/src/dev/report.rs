@@ -245,10 +245,10 @@ mod tests {
         assert_eq!(shown(&row), "00:00:00 8476a536 invoice.paid             IDR 10000.01 → invoice.paid +1");
         row.outcome = Some(Processed::Stale);
         assert!(shown(&row).ends_with(" older news"));
-        row.parked = Some("this is so ".repeat(10));
+        row.parked = Some("a ".repeat(60));
         row.webhook = Some("remittance_payout.pending_compliance_assessment".to_owned());
         let lines = shown(&row);
-        assert!(lines.starts_with("00:00:00 8476a536 remittance_payout.pendi…\n  parked: this is so"), "{lines}");
+        assert!(lines.starts_with("00:00:00 8476a536 remittance_payout.pendi…\n  parked: a a"), "{lines}");
         assert!(lines.lines().count() > 2 && lines.lines().all(|line| line.chars().count() <= COLUMNS), "{lines}");
         let refused = Row::new(&request("8476a536", None, 401));
         assert_eq!(shown(&refused), "00:00:00          /webhook\n  refused, 401: the token is missing or wrong");
