@@ -83,6 +83,12 @@ impl Children {
         }
     }
 
+    /// The last line of a process's log, where Python says what is wrong.
+    pub(super) fn last_line(&self, name: &str) -> String {
+        let log = std::fs::read_to_string(self.log(name)).unwrap_or_default();
+        log.lines().last().unwrap_or("its log is empty").to_owned()
+    }
+
     fn create_log(&self, name: &str) -> Result<File> {
         let path = self.log(name);
         File::create(&path).with_context(|| format!("cannot create the log {}", path.display()))

@@ -77,7 +77,8 @@ impl LocalAws {
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line).await?;
         if line.is_empty() {
-            return Err(children.exited().await);
+            let exited = children.exited().await;
+            return Err(exited.context(format!("cannot start the local AWS ({})", children.last_line("moto"))));
         }
         let names: Names = serde_json::from_str(&line).context("local_aws.py printed no names of resources")?;
         Ok(Self::connect(names))

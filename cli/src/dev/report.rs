@@ -46,13 +46,15 @@ impl Report {
             anstream::println!("Ready: {}. Sending the {} bundled webhooks:\n", stack.url, self.expected);
         }
         self.instructions = format!(
-            "Send webhooks to {url} or {topic_url}, with this header:\n  x-callback-token: {token}\n\
-             Logs: {logs}\nEmulated AWS: {aws}\nPress Ctrl-C to stop.",
+            "Webhooks:      {url}, or {url}/{{topic}}\n\
+             Header:        x-callback-token: {token}\n\
+             Emulated AWS:  {aws}\n\
+             Logs:          {logs}\n\
+             Press Ctrl-C to stop.",
             url = stack.url,
-            topic_url = stack.topic_url,
             token = stack.token.as_deref().unwrap_or_default(),
-            logs = stack.log_dir.as_deref().unwrap_or(Path::new("")).display(),
             aws = stack.aws_endpoint_url.as_deref().unwrap_or_default(),
+            logs = stack.log_dir.as_deref().unwrap_or(Path::new("")).display(),
         );
         Ok(())
     }
