@@ -46,7 +46,7 @@ impl Report {
             anstream::println!("Ready: {}. Sending the {} bundled webhooks:\n", stack.url, self.expected);
         }
         self.instructions = format!(
-            "Webhooks:      {url}, or {url}/{{topic}}\n\
+            "Webhooks:      {url}, or …/webhook/{{topic}}\n\
              Header:        x-callback-token: {token}\n\
              Emulated AWS:  {aws}\n\
              Logs:          {logs}\n\
