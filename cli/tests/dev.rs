@@ -295,6 +295,9 @@ fn the_stack_serves_until_it_is_terminated() {
     assert!(String::from_utf8_lossy(&output.stdout).starts_with("401"), "{output:?}");
     let row = dev.next().unwrap();
     assert!(row["status"] == 401 && row["delivery"].is_null(), "{row}");
+    let log = fs::read_to_string(Path::new(dev.text("log_dir")).join("receiver.log")).unwrap();
+    let refused = log.lines().find(|line| line.contains(row["request"].as_str().unwrap()));
+    assert!(refused.is_some_and(|line| line.contains("wrong token")), "the log says why: {refused:?}");
 
     let unreadable = std::env::temp_dir().join("xendit-hooks-unreadable.json");
     fs::write(&unreadable, "this is not JSON").unwrap();

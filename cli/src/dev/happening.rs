@@ -61,6 +61,8 @@ pub(crate) struct Row {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) status: u16,
+    /// Lambda's request id, under which the receiver's log has a refused request too.
+    pub(crate) request: String,
     /// The delivery id. `None`: the receiver did not acknowledge the webhook.
     pub(crate) delivery: Option<String>,
     pub(crate) event: Option<String>,
@@ -125,6 +127,7 @@ impl Row {
             method: request.method.clone(),
             path: request.path.clone(),
             status: request.status,
+            request: request.id.clone(),
             delivery: request.is_acknowledged().then(|| request.id.clone()),
             event: None,
             kind: None,

@@ -19,7 +19,7 @@ const NAME_COLUMNS: usize = 24;
 /// The width of what stands before the result: time, short id, name.
 const INDENT: usize = 8 + 1 + SHORT_ID + 1 + NAME_COLUMNS + 1;
 
-/// How many characters of a delivery id are enough to find it.
+/// How many characters of a request's id are enough to find it.
 const SHORT_ID: usize = 8;
 
 pub(super) struct Report {
@@ -168,7 +168,7 @@ fn refusal(status: u16) -> String {
 
 /// A line for a webhook. A long result stands on lines of its own.
 fn line(row: &Row, (color, result): &(AnsiColor, String)) -> String {
-    let id: String = row.delivery.iter().flat_map(|id| id.chars()).take(SHORT_ID).collect();
+    let id: String = row.request.chars().take(SHORT_ID).collect();
     let name = row.webhook.as_deref().or(row.event.as_deref()).unwrap_or(&row.path);
     let name = shortened(&printable(name), NAME_COLUMNS);
     let start = format!("{} {id:SHORT_ID$} {name:NAME_COLUMNS$} ", row.at.strftime("%H:%M:%S"));
@@ -253,7 +253,7 @@ mod tests {
         assert!(lines.starts_with("00:00:00 8476a536 remittance_payout.pendi…\n  parked: a a"), "{lines}");
         assert!(lines.lines().count() > 2 && lines.lines().all(|line| line.chars().count() <= COLUMNS), "{lines}");
         let refused = Row::new(&request("8476a536", None, 401));
-        assert_eq!(shown(&refused), "00:00:00          /webhook\n  refused, 401: the token is missing or wrong");
+        assert_eq!(shown(&refused), "00:00:00 8476a536 /webhook\n  refused, 401: the token is missing or wrong");
     }
 
     #[test]
