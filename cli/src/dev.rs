@@ -23,10 +23,11 @@ mod progress;
 mod report;
 mod runtime_api;
 mod tracker;
+mod tunnel;
 
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -42,11 +43,15 @@ use self::{
     progress::{Note, Progress},
     report::Report,
     tracker::Tracker,
+    tunnel::Tunnel,
 };
 use crate::{
+    forward::App,
+    listen::{Listener, Output},
     project::Project,
     samples,
     stack::{Registration, Stack},
+    token,
 };
 
 /// If no webhook arrives for this long, the bundled webhooks without a result count as lost.
@@ -69,6 +74,35 @@ pub(crate) struct Options {
     /// The address of the emulated AWS. Use 0.0.0.0:5000 for `make invoke`, whose container cannot reach the default.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
     aws: SocketAddr,
+    /// POST each domain event to this URL, such as `http://localhost:3000/events`, and show what the app answers. The body
+    /// is the whole event as EventBridge delivers it. Until the app answers 2xx, the event is sent again.
+    #[arg(long, value_name = "URL", conflicts_with = "once")]
+    forward_to: Option<App>,
+    /// Print each domain event. With --json: the whole event, under `event`.
+    #[arg(long, conflicts_with = "once")]
+    show_events: bool,
+    /// Open a tunnel with this program, so that Xendit's test mode can send webhooks to this machine, and print the URLs for
+    /// Xendit's dashboard. Needs --token or --digest.
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "once")]
+    tunnel: Option<Tunnel>,
+    #[command(flatten)]
+    accepted: token::Accepted,
+}
+
+impl Options {
+    /// The callback token of this run, and an error if the tunnel cannot be opened: not after the build.
+    fn own_token(&self) -> Result<String> {
+        let Some(tunnel) = self.tunnel else { return Ok(TOKEN.to_owned()) };
+        ensure!(!self.accepted.is_empty(), "--tunnel needs --token or --digest, or Xendit's webhooks would be refused");
+        tunnel.ensure_installed()?;
+        token::new()
+    }
+
+    /// Where the domain events go, if they are to be shown or forwarded.
+    fn output(&self) -> Option<Output> {
+        let app = self.forward_to.clone();
+        (app.is_some() || self.show_events).then(|| Output { app, filter: Vec::new(), json: self.json })
+    }
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
@@ -81,16 +115,22 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 async fn run_stack(options: &Options) -> Result<ExitCode> {
     let project = Project::find()?;
+    let own_token = options.own_token()?;
+    let tokens = options.accepted.with_local(&own_token)?;
     let listener = Gateway::listen(options.port).await?;
     local_aws::check_port(options.aws)?;
     let mut children = Children::new(&project)?;
     let (binaries, aws) = prepare(&project, &mut children, options.aws).await?;
-    let functions = Functions::start(&mut children, &binaries, &aws).await?;
+    let functions = Functions::start(&mut children, &binaries, &aws, &tokens).await?;
     let (news_sender, news) = mpsc::unbounded_channel();
     let gateway = Gateway::open(listener, functions.receiver, news_sender.clone())?;
     let poller = tokio::spawn(Poller::new(aws.clone(), functions.processor, news_sender).run());
 
-    let stack = describe(&gateway, &aws, &children);
+    let public = match options.tunnel {
+        Some(tunnel) => Some(tunnel.open(&mut children, gateway.port).await?),
+        None => None,
+    };
+    let stack = describe(&gateway, public.as_deref(), own_token, &aws, &children);
     let _registration: Registration = stack.register()?;
     let samples = samples::all();
     let mut report = Report::new(options.json, samples.len());
@@ -98,11 +138,11 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
 
     // To show or to forward what happens, subscribe here, before the first webhook is sent.
     let (happenings, mut to_report) = broadcast::channel(HAPPENINGS);
-    let tracker = tokio::spawn(Tracker::new(aws, happenings.clone()).run(news));
+    let tracker = tokio::spawn(Tracker::new(aws.clone(), happenings.clone()).run(news));
 
     let sending = tokio::task::spawn_blocking({
-        let url = stack.url.clone();
-        move || gateway::send_all(&samples, &url, TOKEN)
+        let (url, token) = (stack.url.clone(), stack.token.clone().unwrap_or_default());
+        move || gateway::send_all(&samples, &url, &token)
     });
     let mut timeout = Box::pin(tokio::time::sleep(ARRIVAL_TIMEOUT));
     let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -112,6 +152,10 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
             happening = to_report.recv() => {
                 timeout.as_mut().reset(tokio::time::Instant::now() + ARRIVAL_TIMEOUT);
                 if let Ok(happening) = happening {
+                    // The bundled webhooks are about nobody's orders, so apps get the events of later ones only.
+                    if report.missing() == 1 && happening.is_result_of_a_sample() {
+                        aws.forget_events().await?;
+                    }
                     report.add(happening)?;
                 }
             }
@@ -127,6 +171,13 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
             }
             serving = true;
             report.print_instructions();
+            if let Some(public) = public.as_ref().filter(|_| !options.json) {
+                anstream::println!("\n{}", tunnel::instructions(public));
+            }
+            if let Some(output) = options.output() {
+                let mut listener = Listener::new(&stack.aws().await, aws.names.forwarded_url.clone(), output);
+                tokio::spawn(async move { listener.run(None).await });
+            }
         }
     };
     poller.abort();
@@ -165,12 +216,13 @@ async fn prepare(
 }
 
 /// Where the running stack is.
-fn describe(gateway: &Gateway, aws: &LocalAws, children: &Children) -> Stack {
+fn describe(gateway: &Gateway, public: Option<&str>, token: String, aws: &LocalAws, children: &Children) -> Stack {
     let (url, names) = (format!("{}/webhook", gateway.url), &aws.names);
     Stack {
         topic_url: format!("{url}/{{topic}}"),
         url,
-        token: Some(TOKEN.to_owned()),
+        public_url: public.map(|public| format!("{public}/webhook")),
+        token: Some(token),
         aws_endpoint_url: Some(names.endpoint.clone()),
         region: local_aws::REGION.to_owned(),
         queue_url: names.queue_url.clone(),
@@ -178,7 +230,7 @@ fn describe(gateway: &Gateway, aws: &LocalAws, children: &Children) -> Stack {
         inbox: names.inbox.clone(),
         table: names.table.clone(),
         bus: names.bus.clone(),
-        tap_queue_url: None,
+        tap_queue_url: Some(names.tap_queue_url.clone()),
         console_url: None,
         log_dir: Some(children.logs.clone()),
     }

@@ -34,7 +34,7 @@ pub(crate) enum Answer {
         text: String,
     },
     /// The app got the event and did not answer in time.
-    NoAnswer { error: String },
+    TooSlow { error: String },
     /// The app cannot be reached.
     Unreachable { error: String },
 }
@@ -85,7 +85,7 @@ impl App {
                 let line = text.lines().next().unwrap_or_default();
                 Answer::Status { status, text: line.chars().take(MAX_SHOWN_CHARS).collect() }
             }
-            Err(ureq::Error::Timeout(_)) => Answer::NoAnswer { error: format!("no answer within {TIMEOUT:?}") },
+            Err(ureq::Error::Timeout(_)) => Answer::TooSlow { error: format!("no answer within {TIMEOUT:?}") },
             Err(error) => Answer::Unreachable { error: error.to_string() },
         })
     }

@@ -12,7 +12,7 @@
 //! **Invariant:** an event is deleted from the tap only after it was printed, and accepted by the app if there is one. One
 //! that the filter leaves out is not deleted.
 
-use std::{collections::HashMap, io::Write as _, process::ExitCode, str::FromStr, time::Duration};
+use std::{borrow::Cow, collections::HashMap, io::Write as _, process::ExitCode, str::FromStr, time::Duration};
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
 use aws_config::SdkConfig;
@@ -21,7 +21,7 @@ use aws_sdk_sqs::{
     types::{ChangeMessageVisibilityBatchRequestEntry, Message},
 };
 use clap::Args;
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, future::try_join_all, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -29,7 +29,10 @@ use shared::{
     domain_event::{CONFLICT, Detail, UNKNOWN},
     lifecycle::Stage,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+};
 
 use crate::{
     forward::{Answer, App, TIMEOUT},
@@ -46,7 +49,7 @@ const WAIT: Duration = Duration::from_secs(20);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long events are hidden from other listeners while the app handles them. After a crash they return this late.
-const IN_HAND: Duration = TIMEOUT.saturating_mul(2);
+const IN_HAND: Duration = TIMEOUT.saturating_add(Duration::from_secs(5));
 
 /// How long events that the filter leaves out stay hidden at a time. `listen` releases them when it ends; after a crash they
 /// return this late. Without hiding, it would receive the same events again and again.
@@ -61,10 +64,16 @@ const MIN_PAUSE: Duration = Duration::from_millis(500);
 /// The longest one.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
+/// How many calls release events at the same time.
+const RELEASING: usize = 8;
+
+/// How long `listen` waits at its end for a call that may have received what it released.
+const LAST_CALL: Duration = Duration::from_secs(2);
+
 #[derive(Args)]
 pub(crate) struct Options {
-    /// POST each event to this URL, such as http://localhost:3000/events. The body is the whole event as EventBridge delivers
-    /// it, and the header x-event-id is its id. An event is done once the app answers 2xx; until then it is sent again.
+    /// POST each event to this URL, such as `http://localhost:3000/events`. The body is the whole event as EventBridge
+    /// delivers it, and the header x-event-id is its id. An event is done once the app answers 2xx; until then it is sent again.
     #[arg(long, value_name = "URL")]
     forward_to: Option<App>,
     /// Only events of these types, such as `payment.*` (in quotes, for the shell). Can be repeated. The other events stay in
@@ -152,6 +161,9 @@ pub(crate) struct Listener {
     sqs: Client,
     queue_url: String,
     output: Output,
+    /// The call that waits for events. SQS may still answer it after nobody waits for it, so it is never dropped while there is
+    /// something to receive.
+    call: Option<JoinHandle<Result<Vec<Message>>>>,
     /// The messages that are hidden from other listeners, by their id.
     hidden: HashMap<String, Hidden>,
 }
@@ -177,7 +189,7 @@ enum Fate {
 
 impl Listener {
     pub(crate) fn new(aws: &SdkConfig, queue_url: String, output: Output) -> Self {
-        Self { sqs: Client::new(aws), queue_url, output, hidden: HashMap::new() }
+        Self { sqs: Client::new(aws), queue_url, output, call: None, hidden: HashMap::new() }
     }
 
     /// Handles events until it is dropped. It ends with an error if the tap cannot be read at first, if its local stack stops,
@@ -209,19 +221,15 @@ impl Listener {
     }
 
     async fn receive(&mut self) -> Result<Vec<Message>> {
-        let call = self
-            .sqs
-            .receive_message()
-            .queue_url(&self.queue_url)
-            .max_number_of_messages(i32::try_from(BATCH)?)
-            .wait_time_seconds(seconds(WAIT))
-            .visibility_timeout(seconds(IN_HAND))
-            .send();
-        let received = tokio::time::timeout(CALL_TIMEOUT, call).await.context("SQS does not answer");
-        let received = received.and_then(|result| Ok(result.map_err(aws_sdk_sqs::Error::from)?));
-        let messages = received.context("cannot read the tap")?.messages.unwrap_or_default();
+        let call = match &mut self.call {
+            Some(call) => call,
+            none => none.insert(tokio::spawn(receive(self.sqs.clone(), self.queue_url.clone()))),
+        };
+        let messages = call.await;
+        self.call = None;
+        let messages = messages??;
         for message in &messages {
-            self.hidden.entry(id(message).to_owned()).or_default().receipt = receipt(message).to_owned();
+            receipt(message).clone_into(&mut self.hidden.entry(id(message).to_owned()).or_default().receipt);
         }
         Ok(messages)
     }
@@ -298,16 +306,39 @@ impl Listener {
     /// Lets the next run, and other listeners, have the hidden events at once.
     pub(crate) async fn release(&mut self) {
         let receipts: Vec<_> = self.hidden.drain().map(|(_, hidden)| hidden.receipt).collect();
-        for some in receipts.chunks(BATCH) {
+        self.make_visible(&receipts).await;
+        let Some(call) = self.call.take().filter(|_| !receipts.is_empty()) else { return };
+        if let Ok(Ok(Ok(messages))) = tokio::time::timeout(LAST_CALL, call).await {
+            let receipts: Vec<_> = messages.iter().map(|message| receipt(message).to_owned()).collect();
+            self.make_visible(&receipts).await;
+        }
+    }
+
+    async fn make_visible(&self, receipts: &[String]) {
+        let calls = receipts.chunks(BATCH).map(|some| {
             let entries = some.iter().enumerate().map(|(index, receipt)| {
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(index.to_string());
                 entry.receipt_handle(receipt).visibility_timeout(0).build()
             });
             let call = self.sqs.change_message_visibility_batch().queue_url(&self.queue_url);
-            // If it fails, they return on their own.
-            let _ = call.set_entries(entries.collect::<Result<_, _>>().ok()).send().await;
-        }
+            call.set_entries(entries.collect::<Result<_, _>>().ok())
+        });
+        // If a call fails, its messages return on their own.
+        stream::iter(calls).for_each_concurrent(RELEASING, async |call| drop(call.send().await)).await;
     }
+}
+
+async fn receive(sqs: Client, queue_url: String) -> Result<Vec<Message>> {
+    let call = sqs
+        .receive_message()
+        .queue_url(queue_url)
+        .max_number_of_messages(i32::try_from(BATCH)?)
+        .wait_time_seconds(seconds(WAIT))
+        .visibility_timeout(seconds(IN_HAND))
+        .send();
+    let received = tokio::time::timeout(CALL_TIMEOUT, call).await.context("SQS does not answer");
+    let received = received.and_then(|result| Ok(result.map_err(aws_sdk_sqs::Error::from)?));
+    Ok(received.context("cannot read the tap")?.messages.unwrap_or_default())
 }
 
 /// A pause that grows while something cannot be reached.
@@ -385,27 +416,33 @@ impl Event {
 
     fn text_line(&self, answered: Option<(&Answer, Option<Duration>)>) -> String {
         let detail = &self.detail;
-        let time = self.published_at.strftime("%Y-%m-%d %H:%M:%SZ");
-        let money = detail.paid.as_ref().or(detail.requested.as_ref()).map(ToString::to_string);
+        let is_today = self.published_at.strftime("%F").to_string() == Timestamp::now().strftime("%F").to_string();
+        let time = self.published_at.strftime(if is_today { "%TZ" } else { "%F %TZ" });
+        let money = detail.paid.as_ref().or(detail.requested.as_ref()).map(ToString::to_string).unwrap_or_default();
         let reference = detail.reference.as_deref().unwrap_or("-");
         let id = detail.id.get(..8).unwrap_or(&detail.id);
-        let mut line =
-            format!("{time}  {:<26}  {reference:<24}  {:>20}  {id}", self.detail_type, money.unwrap_or_default());
-        if detail.update {
-            line += "  update";
-        }
-        if let Some((answer, delay)) = answered {
+        let fields = format!("{time} {id} {:<22} {:<18} {money:>14}", self.detail_type, shortened(reference, 18));
+        let update = detail.update.then(|| "update".to_owned());
+        let answer = answered.map(|(answer, delay)| {
             let colour = if answer.is_accepted() { anstyle::AnsiColor::Green } else { anstyle::AnsiColor::Red };
             let (colour, reset) = (colour.on_default(), anstyle::Reset);
             let text = match answer {
                 Answer::Status { status, text } => format!("{status} {text}"),
-                Answer::NoAnswer { error } | Answer::Unreachable { error } => error.clone(),
+                Answer::TooSlow { error } | Answer::Unreachable { error } => error.clone(),
             };
-            line += &format!("  {colour}{}{reset}", text.trim_end());
-            line += &delay.map(|delay| format!("  (again in {delay:?})")).unwrap_or_default();
-        }
-        line
+            let again = delay.map(|delay| format!(" (again in {delay:?})")).unwrap_or_default();
+            format!("{colour}{}{reset}{again}", text.trim_end())
+        });
+        [Some(fields), update, answer].into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
+}
+
+/// A text that is no longer than this many characters.
+fn shortened(text: &str, max_chars: usize) -> Cow<'_, str> {
+    if text.chars().count() <= max_chars {
+        return text.into();
+    }
+    text.chars().take(max_chars - 1).chain(['…']).collect()
 }
 
 /// The delay before an event is tried again that the app has refused before.

@@ -42,6 +42,9 @@ pub(crate) struct Stack {
     pub(crate) url: String,
     /// The URL for one product: replace `{topic}`.
     pub(crate) topic_url: String,
+    /// The URL for webhooks of all products through the tunnel of a local stack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) public_url: Option<String>,
     /// The callback token, which only a local stack tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) token: Option<String>,
@@ -135,6 +138,7 @@ impl Stack {
         Ok(Self {
             url: output("WebhookUrl")?,
             topic_url: output("WebhookTopicUrl")?,
+            public_url: None,
             token: None,
             aws_endpoint_url: None,
             region: region.to_string(),

@@ -1,22 +1,31 @@
-//! `token`: prints the digest of a callback token for the template, and creates tokens for local use.
+//! `token`: prints the digest of a callback token for the template, and creates tokens for local use. Also reads which tokens
+//! `dev` accepts.
 //!
-//! **Invariant:** these commands never take a token as an argument, because the shell's history and `ps` show arguments.
+//! **Invariant:** these commands never take a token as an argument, because the shell's history and `ps` show arguments. No
+//! message quotes a token or a digest.
 
 use std::{
+    env,
     io::{IsTerminal as _, Read as _},
     process::ExitCode,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use clap::Subcommand;
-use receiver::verify::Digest;
+use clap::{Args, Subcommand};
+use receiver::verify::{Digest, Tokens};
 
 /// A digest is safe to publish only if nobody can guess its token. Xendit's tokens are far longer than this.
 const MIN_TOKEN_CHARS: usize = 16;
 
 /// The number of random bytes in a new token.
 const NEW_TOKEN_BYTES: usize = 32;
+
+/// The variable with a callback token. The programs that `dev` starts do not inherit it.
+pub(crate) const VARIABLE: &str = "XENDIT_CALLBACK_TOKEN";
+
+/// The label of the token that `dev --token` reads.
+const LABEL: &str = "xendit";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -32,6 +41,50 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
         Command::New => anstream::println!("{}", new()?),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The tokens that the local stack accepts besides its own.
+#[derive(Args)]
+pub(crate) struct Accepted {
+    /// Also accept the callback token with this digest, which `xendit-hooks token digest` prints. LABEL is any name, such as
+    /// test; the label of a live token is refused. Can be repeated.
+    #[arg(long = "digest", value_name = "LABEL=HEX")]
+    digests: Vec<String>,
+    /// Also accept Xendit's test-mode callback token: the one in `XENDIT_CALLBACK_TOKEN`, or one that you are asked for.
+    #[arg(long)]
+    token: bool,
+}
+
+impl Accepted {
+    /// Whether there are none.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.digests.is_empty() && !self.token
+    }
+
+    /// The receiver's `CALLBACK_TOKENS`: a label and a digest for the local stack's own token and for each accepted one.
+    pub(crate) fn with_local(&self, local: &str) -> Result<String> {
+        let mut entries = vec![format!("local={}", Digest::of(local.as_bytes()))];
+        entries.extend(self.digests.iter().cloned());
+        if self.token {
+            let token = env::var(VARIABLE).or_else(|_| read())?;
+            entries.push(format!("{LABEL}={}", digest(&token)?));
+        }
+        let list = entries.join(",");
+        let labels = list.split(',').filter_map(|entry| Some(entry.split_once('=')?.0.trim()));
+        for label in labels {
+            ensure!(
+                !label.split('-').any(|word| word == "live"),
+                "`--digest {label}=…` is a live token; the local stack is for Xendit's test mode, so give it the test token"
+            );
+        }
+        list.parse::<Tokens>().with_context(|| {
+            format!(
+                "cannot accept --digest; write it as LABEL=HEX, with the 64 digits that `xendit-hooks token digest` prints \
+                 (the labels `local` and `{LABEL}` are taken)"
+            )
+        })?;
+        Ok(list)
+    }
 }
 
 fn read() -> Result<String> {
@@ -54,7 +107,8 @@ fn digest(token: &str) -> Result<Digest> {
     Ok(Digest::of(token.as_bytes()))
 }
 
-fn new() -> Result<String> {
+/// A new random token.
+pub(crate) fn new() -> Result<String> {
     let mut bytes = [0; NEW_TOKEN_BYTES];
     getrandom::fill(&mut bytes).context("cannot get random bytes from the system")?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
@@ -73,6 +127,39 @@ mod tests {
     #[test]
     fn a_short_token_is_refused() {
         assert!(digest("0123456789abcde").is_err());
+    }
+
+    fn accepted(digests: &[&str]) -> Result<String> {
+        let digests = digests.iter().map(|digest| (*digest).to_owned()).collect();
+        Accepted { digests, token: false }.with_local("local-token")
+    }
+
+    #[test]
+    fn the_local_stack_accepts_its_own_token_and_those_with_a_digest() {
+        let hex = Digest::of(b"0123456789abcdef").to_string();
+        let own = format!("local={}", Digest::of(b"local-token"));
+        assert_eq!(accepted(&[]).unwrap(), own);
+        let two = [&*format!("test={hex}"), &*format!("shop-2={hex}")];
+        assert_eq!(accepted(&two).unwrap(), format!("{own},test={hex},shop-2={hex}"));
+    }
+
+    #[test]
+    fn a_live_token_is_refused() {
+        let hex = Digest::of(b"0123456789abcdef").to_string();
+        for label in ["live", "live-old", "shop-live", " live"] {
+            let error = accepted(&[&format!("{label}={hex}")]).unwrap_err().to_string();
+            assert!(error.contains("test mode"), "{error}");
+        }
+        assert!(accepted(&[&format!("test={hex},live={hex}")]).is_err(), "a list is no way around");
+        assert!(accepted(&[&format!("delivery={hex}")]).is_ok());
+    }
+
+    #[test]
+    fn a_token_in_place_of_its_digest_is_refused_and_not_shown() {
+        for entry in ["test=a-secret-token-0123456789", "a-secret-token-0123456789", "local=00"] {
+            let error = format!("{:#}", accepted(&[entry]).unwrap_err());
+            assert!(error.contains("LABEL=HEX") && !error.contains("secret"), "{error}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Error, Result, anyhow};
 use jiff::Timestamp;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::project::Project;
+use crate::{project::Project, token};
 
 pub(super) struct Children {
     running: Vec<Running>,
@@ -37,10 +37,10 @@ impl Children {
         Ok(Self { running: Vec::new(), logs })
     }
 
-    /// Starts a process and writes its output to a log file.
+    /// Starts a process whose standard input stays open as long as `dev` runs, and writes its output to a log file.
     pub(super) fn start(&mut self, name: &str, command: &mut Command) -> Result<()> {
         let log = self.create_log(name)?;
-        self.spawn(name, command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log))?;
+        self.spawn(name, command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log))?;
         Ok(())
     }
 
@@ -55,6 +55,7 @@ impl Children {
         // In a group of its own, so that Ctrl-C in the terminal reaches `dev` only, which then stops it.
         let mut child = command
             .process_group(0)
+            .env_remove(token::VARIABLE)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {name}; delete .venv and try again"))?;

@@ -3,7 +3,6 @@
 use std::{collections::HashMap, env, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use receiver::verify::Digest;
 use serde::Deserialize;
 use shared::{
     envelope::Environment,
@@ -25,7 +24,7 @@ use super::{
 };
 use crate::project::Project;
 
-/// The callback token of the local stack. No deployed stack accepts it.
+/// The callback token of the local stack, if no tunnel is open. No deployed stack accepts it.
 pub(super) const TOKEN: &str = "xendit-hooks-local-token-0123456789";
 
 /// One of the two functions.
@@ -53,7 +52,7 @@ impl Function {
     }
 
     /// The environment variables that template.yaml sets, with the values of the local stack.
-    fn variables(self, aws: &LocalAws) -> Vec<(Variable, String)> {
+    fn variables(self, aws: &LocalAws, tokens: &str) -> Vec<(Variable, String)> {
         let names = &aws.names;
         let mut variables = vec![
             (ENVIRONMENT, Environment::Test.to_string()),
@@ -62,7 +61,7 @@ impl Function {
             (INBOX_BUCKET, names.inbox.clone()),
         ];
         variables.extend(match self {
-            Self::Receiver => vec![(CALLBACK_TOKENS, format!("local={}", Digest::of(TOKEN.as_bytes())))],
+            Self::Receiver => vec![(CALLBACK_TOKENS, tokens.to_owned())],
             Self::Processor => vec![
                 (DLQ_URL, names.dlq_url.clone()),
                 (LEDGER_TABLE, names.table.clone()),
@@ -79,6 +78,7 @@ impl Function {
         children: &mut Children,
         binaries: &HashMap<String, PathBuf>,
         aws: &LocalAws,
+        tokens: &str,
     ) -> Result<Lambda> {
         let name = self.name();
         let binary = binaries.get(name).with_context(|| format!("cargo built no binary `{name}`"))?;
@@ -93,7 +93,7 @@ impl Function {
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
             .env("AWS_REGION", REGION)
             .env("AWS_ENDPOINT_URL", &aws.names.endpoint)
-            .envs(self.variables(aws).into_iter().map(|(variable, value)| (variable.name, value)));
+            .envs(self.variables(aws, tokens).into_iter().map(|(variable, value)| (variable.name, value)));
         children.start(name, &mut command)?;
         Ok(lambda)
     }
@@ -167,15 +167,16 @@ fn crates_built(line: &str) -> Option<String> {
 }
 
 impl Functions {
-    /// Starts the functions. They take their first event as soon as they are ready.
+    /// Starts the functions. `tokens` are the receiver's `CALLBACK_TOKENS`. They take their first event as soon as they are ready.
     pub(super) async fn start(
         children: &mut Children,
         binaries: &HashMap<String, PathBuf>,
         aws: &LocalAws,
+        tokens: &str,
     ) -> Result<Self> {
         Ok(Self {
-            receiver: Function::Receiver.start(children, binaries, aws).await?,
-            processor: Function::Processor.start(children, binaries, aws).await?,
+            receiver: Function::Receiver.start(children, binaries, aws, tokens).await?,
+            processor: Function::Processor.start(children, binaries, aws, tokens).await?,
         })
     }
 }

@@ -61,6 +61,7 @@ const SAMPLE_HEADER: &str = "x-bundled-webhook";
 
 pub(super) struct Gateway {
     pub(super) url: String,
+    pub(super) port: u16,
     server: JoinHandle<()>,
 }
 
@@ -91,14 +92,15 @@ impl Gateway {
 
     /// Starts the server. `news` receives each request once it is answered.
     pub(super) fn open(listener: TcpListener, receiver: Lambda, news: UnboundedSender<News>) -> Result<Self> {
-        let url = format!("http://{}", listener.local_addr()?);
+        let address = listener.local_addr()?;
+        let url = format!("http://{address}");
         let in_flight = Arc::new(Semaphore::new(THROTTLE_BURST));
         let router = router(Context { receiver, timeout: TIMEOUT, in_flight, news });
         let server = tokio::spawn(async move {
             // Runs until it is aborted.
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Self { url, server })
+        Ok(Self { url, port: address.port(), server })
     }
 }
 

@@ -31,6 +31,13 @@ pub(crate) enum Happening {
     Event(Arc<Event>),
 }
 
+impl Happening {
+    /// Whether it is the result of a bundled webhook.
+    pub(super) fn is_result_of_a_sample(&self) -> bool {
+        matches!(self, Self::Result(row) if row.webhook.is_some())
+    }
+}
+
 /// A request and its answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {

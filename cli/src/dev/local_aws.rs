@@ -49,6 +49,10 @@ pub(super) struct Names {
     pub(super) dlq_url: String,
     /// The queue with a copy of each published event.
     pub(super) published_url: String,
+    /// Another one, for `--forward-to` and `--show-events`.
+    pub(super) forwarded_url: String,
+    /// The queue with a copy of each published event for `xendit-hooks listen`.
+    pub(super) tap_queue_url: String,
     pub(super) inbox: String,
     pub(super) table: String,
     pub(super) bus: String,
@@ -109,6 +113,14 @@ impl LocalAws {
     /// Deletes messages from the webhook queue.
     pub(super) async fn delete(&self, messages: &[Message]) -> Result<()> {
         self.delete_from(&self.names.queue_url, messages).await
+    }
+
+    /// Drops the events that were published until now from the queues for `--forward-to` and `xendit-hooks listen`.
+    pub(super) async fn forget_events(&self) -> Result<()> {
+        for url in [&self.names.forwarded_url, &self.names.tap_queue_url] {
+            self.sqs.purge_queue().queue_url(url).send().await.context("cannot empty a queue of events")?;
+        }
+        Ok(())
     }
 
     /// The ledger's item with a key.

@@ -1,5 +1,5 @@
-"""Creates the queues, the bucket, the table and the bus of template.yaml in an emulated AWS, for `xendit-hooks dev` and the
-tests.
+"""Creates the queues, the bucket, the table, the bus and the tap of template.yaml in an emulated AWS, for `xendit-hooks dev`
+and the tests.
 
 SAM's own translator turns the template into plain CloudFormation, and moto's CloudFormation creates the resources. It leaves
 out the API and the functions, which `xendit-hooks dev` runs itself, and the alarms.
@@ -19,19 +19,29 @@ from samtranslator.yaml_helper import yaml_parse
 CREATED_TYPES = {
     "AWS::DynamoDB::Table",
     "AWS::Events::EventBus",
+    "AWS::Events::Rule",
     "AWS::S3::Bucket",
     "AWS::SQS::Queue",
 }
-# Fixed names, because events/env.json contains them. A deployed stack uses the names in the template.
+# Fixed names, because events/env.json contains them. A deployed stack uses the names in the template. The bus has the name
+# that it has in a deployed test stack, so that a rule or an app needs no other setting here.
 NAMES = {
     "DeadLetterQueue": ("QueueName", "xendit-hooks-dead-letters"),
-    "EventBus": ("Name", "xendit-hooks"),
+    "EventBus": ("Name", "xendit-hooks-test"),
     "InboxBucket": ("BucketName", "xendit-hooks-inbox"),
     "LedgerTable": ("TableName", "xendit-hooks-ledger"),
+    "TapQueue": ("QueueName", "xendit-hooks-tap"),
+    "TapRule": ("Name", "xendit-hooks-tap"),
     "WebhookQueue": ("QueueName", "xendit-hooks-webhooks"),
 }
 STACK = "xendit-hooks"
-PARAMETERS = {"Environment": "test", "CallbackTokens": "local=" + 64 * "0"}
+PARAMETERS = {"Environment": "test", "CallbackTokens": "local=" + 64 * "0", "Tap": "on"}
+# What EventBridge hands to a target. moto's own template leaves out the account, and replaces a `<id>` in the detail.
+ENVELOPE = {
+    "InputPathsMap": {key: f"$.{key}" for key in ("id", "detail-type", "source", "account", "time", "region", "detail")},
+    "InputTemplate": '{"version": "0", "id": "<id>", "detail-type": "<detail-type>", "source": "<source>", '
+    '"account": "<account>", "time": <time>, "region": "<region>", "resources": [], "detail": <detail>}',
+}
 
 
 class NoManagedPolicies:
@@ -58,6 +68,8 @@ def resources(path):
         created[name].setdefault("Properties", {})[key] = value
         # The dependencies, such as a policy, are not created here.
         created[name].pop("DependsOn", None)
+    for target in created["TapRule"]["Properties"]["Targets"]:
+        target["InputTransformer"] = ENVELOPE
     sections = {key: plain[key] for key in ("Parameters", "Conditions", "Mappings") if key in plain}
     return {**sections, "Resources": created}
 
@@ -93,17 +105,22 @@ def create(path, endpoint):
         },
     )
 
-    # A rule like a merchant's, so that `xendit-hooks dev` can read the published events from a queue.
-    published = sqs.create_queue(QueueName=f"{STACK}-published")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=published, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    # A rule like a merchant's, with two copies of each published event: one for the report of `xendit-hooks dev`, and one for
+    # its `--forward-to` and `--show-events`. The tap's copies are for `xendit-hooks listen`.
     bus = NAMES["EventBus"][1]
     events.put_rule(Name="published", EventBusName=bus, EventPattern=json.dumps({"source": ["xendit-hooks"]}))
-    events.put_targets(Rule="published", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
+    for copy in ("published", "forwarded"):
+        copies = sqs.create_queue(QueueName=f"{STACK}-{copy}")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=copies, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        target = {"Id": copy, "Arn": arn, "InputTransformer": ENVELOPE}
+        events.put_targets(Rule="published", EventBusName=bus, Targets=[target])
 
     return {
         "queue_url": url(NAMES["WebhookQueue"][1]),
         "dlq_url": url(NAMES["DeadLetterQueue"][1]),
         "published_url": url(f"{STACK}-published"),
+        "forwarded_url": url(f"{STACK}-forwarded"),
+        "tap_queue_url": url(NAMES["TapQueue"][1]),
         "inbox": NAMES["InboxBucket"][1],
         "table": NAMES["LedgerTable"][1],
         "bus": bus,

@@ -69,6 +69,11 @@ impl Entry {
         }
     }
 
+    /// Whether each request sets the webhook's URL, as the retired products did. Any other URL can be set in the dashboard.
+    pub const fn is_set_by_request(&self) -> bool {
+        matches!(self.url, Url::Request(_))
+    }
+
     /// The topic for the path of the webhook's URL: the callback type where there is one.
     pub fn topic(&self) -> String {
         match self.url {
