@@ -33,8 +33,8 @@ DEV = @test -x $(TARGET)/debug/xendit-hooks || echo 'The first start compiles ab
 	{ while kill -0 $$tools 2>/dev/null; do echo 'Still installing the tools into $(VENV) …'; sleep 3; done; wait $$tools; } && \
 	$(TARGET)/debug/xendit-hooks dev
 
-run: ## Run the whole system on this machine, send it every bundled webhook, keep serving
-	$(DEV)
+run: ## Run the whole system on this machine, send it every bundled webhook, keep serving: make run ARGS=--help
+	$(DEV) $(ARGS)
 
 demo: ## The same once: exits non-zero if anything that was acknowledged is missing
 	$(DEV) --once

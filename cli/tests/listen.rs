@@ -1,4 +1,5 @@
-//! Tests `xendit-hooks listen` and `xendit-hooks dev --forward-to` with an app that is killed off, slow to come, or refuses.
+//! Tests what brings webhooks and domain events to a laptop: `listen`, `dev --forward-to` and `dev --tunnel`, with an app that
+//! starts late and refuses, and a program that prints what cloudflared prints.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -233,4 +234,75 @@ fn dev_hands_each_event_to_an_app_as_event_bridge_would_and_shows_its_answers() 
     for file in fs::read_dir(logs).unwrap().map(|entry| entry.unwrap().path()).chain(registered) {
         assert!(!fs::read_to_string(&file).unwrap().contains(xendit), "{} has Xendit's token", file.display());
     }
+}
+
+/// Prints what cloudflared prints, and what it was given.
+const CLOUDFLARED: &str = r#"#!/bin/sh
+echo "arguments: $* token: $XENDIT_CALLBACK_TOKEN"
+cat >&2 <<'END'
+2026-01-20T09:56:33Z INF Thank you for trying Cloudflare Tunnel. See https://developers.cloudflare.com/cloudflare-one
+2026-01-20T09:56:33Z INF Requesting new quick Tunnel on trycloudflare.com...
+2026-01-20T09:56:36Z INF +--------------------------------------------------------------------------------------------+
+2026-01-20T09:56:36Z INF |  Your quick Tunnel has been created! Visit it at (it may take some time to be reachable):  |
+2026-01-20T09:56:36Z INF |  https://four-random-words-here.trycloudflare.com                                          |
+2026-01-20T09:56:36Z INF +--------------------------------------------------------------------------------------------+
+END
+exec sleep 600
+"#;
+
+/// A folder with such a program.
+fn folder_with_cloudflared(test: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = std::env::temp_dir().join(format!("xendit-hooks-{test}-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let program = folder.join("cloudflared");
+    fs::write(&program, CLOUDFLARED).unwrap();
+    fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+#[test]
+fn a_tunnel_leads_to_the_gateway_and_lets_only_xendit_in() {
+    let folder = folder_with_cloudflared("open");
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let xendit = "xendit-test-token-0123456789";
+    let variables = [("PATH", path.as_str()), ("XENDIT_CALLBACK_TOKEN", xendit)];
+    let stack = Stack::start("tunnel", &["--tunnel", "cloudflared", "--token"], &variables);
+    assert_eq!(stack.text("public_url"), "https://four-random-words-here.trycloudflare.com/webhook");
+    assert_eq!(stack.pay("invoice-1", xendit), 200);
+    assert_eq!(stack.pay("invoice-2", stack.text("token")), 200);
+    let public_token = "xendit-hooks-local-token-0123456789";
+    assert_eq!(stack.pay("invoice-3", public_token), 401, "anybody can read this token in the repository");
+
+    let log = fs::read_to_string(PathBuf::from(stack.text("log_dir")).join("cloudflared.log")).unwrap();
+    let gateway = stack.text("url").strip_suffix("/webhook").unwrap();
+    assert!(log.contains(&format!("arguments: tunnel --no-autoupdate --url {gateway} token: \n")), "{log}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_tunnel_is_refused_before_anything_starts() {
+    let error = |arguments: &[&str], path: &str| {
+        let mut command = Command::new(HOOKS);
+        command
+            .arg("dev")
+            .args(arguments)
+            .current_dir(root())
+            .env("PATH", path)
+            .env("XENDIT_CALLBACK_TOKEN", "0".repeat(20));
+        let output = command.output().unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let folder = folder_with_cloudflared("refused");
+    let path = folder.to_str().unwrap();
+    let live = format!("live={}", "0".repeat(64));
+    let live = error(&["--tunnel", "cloudflared", "--digest", &live], path);
+    assert!(live.contains("is a live token"), "{live}");
+    let refused = error(&["--tunnel", "cloudflared"], path);
+    assert!(refused.contains("--tunnel needs --token or --digest"), "{refused}");
+    let missing = error(&["--tunnel", "ngrok", "--token"], path);
+    assert!(missing.contains("ngrok is not installed; install it with `brew install ngrok`"), "{missing}");
+    fs::remove_dir_all(folder).unwrap();
 }
