@@ -239,6 +239,7 @@ fn dev_hands_each_event_to_an_app_as_event_bridge_would_and_shows_its_answers() 
 /// Prints what cloudflared prints, and what it was given.
 const CLOUDFLARED: &str = r#"#!/bin/sh
 echo "arguments: $* token: $XENDIT_CALLBACK_TOKEN"
+echo "process: $$"
 cat >&2 <<'END'
 2026-01-20T09:56:33Z INF Thank you for trying Cloudflare Tunnel. See https://developers.cloudflare.com/cloudflare-one
 2026-01-20T09:56:33Z INF Requesting new quick Tunnel on trycloudflare.com...
@@ -263,12 +264,12 @@ fn folder_with_cloudflared(test: &str) -> PathBuf {
 }
 
 #[test]
-fn a_tunnel_leads_to_the_gateway_and_lets_only_xendit_in() {
+fn a_tunnel_leads_to_the_gateway_lets_only_xendit_in_and_ends_with_the_stack() {
     let folder = folder_with_cloudflared("open");
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
     let xendit = "xendit-test-token-0123456789";
     let variables = [("PATH", path.as_str()), ("XENDIT_CALLBACK_TOKEN", xendit)];
-    let stack = Stack::start("tunnel", &["--tunnel", "cloudflared", "--token"], &variables);
+    let mut stack = Stack::start("tunnel", &["--tunnel", "cloudflared", "--token"], &variables);
     assert_eq!(stack.text("public_url"), "https://four-random-words-here.trycloudflare.com/webhook");
     assert_eq!(stack.pay("invoice-1", xendit), 200);
     assert_eq!(stack.pay("invoice-2", stack.text("token")), 200);
@@ -278,6 +279,12 @@ fn a_tunnel_leads_to_the_gateway_and_lets_only_xendit_in() {
     let log = fs::read_to_string(PathBuf::from(stack.text("log_dir")).join("cloudflared.log")).unwrap();
     let gateway = stack.text("url").strip_suffix("/webhook").unwrap();
     assert!(log.contains(&format!("arguments: tunnel --no-autoupdate --url {gateway} token: \n")), "{log}");
+    let process = log.lines().find_map(|line| line.strip_prefix("process: ")).unwrap().to_owned();
+    let runs = || Command::new("kill").args(["-0", &process]).stderr(Stdio::null()).status().unwrap().success();
+    assert!(runs());
+    // SIGKILL: the stack can do nothing more.
+    stack.child.kill().unwrap();
+    wait_until("the tunnel ends", || !runs());
     fs::remove_dir_all(folder).unwrap();
 }
 
