@@ -6,14 +6,11 @@ use std::{str::FromStr, time::Duration};
 use anyhow::{Context as _, Error, Result, ensure};
 use serde::Serialize;
 
-/// The header with the event's stable id, which an app can deduplicate by without reading the body.
-const EVENT_ID_HEADER: &str = "x-event-id";
-
 /// How long an app may take to answer.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The part of an app's answer that is shown.
-const MAX_SHOWN_CHARS: usize = 200;
+pub(crate) const MAX_SHOWN_CHARS: usize = 200;
 
 /// An app that takes domain events.
 #[derive(Clone, Debug)]
@@ -71,11 +68,10 @@ impl FromStr for App {
 
 impl App {
     /// Posts an event, given as JSON, and waits for the answer.
-    pub(crate) async fn post(&self, event: String, id: String) -> Result<Answer> {
+    pub(crate) async fn post(&self, event: String) -> Result<Answer> {
         let Self { url, agent } = self.clone();
         let posted = tokio::task::spawn_blocking(move || {
-            let request = agent.post(&url).header("content-type", "application/json").header(EVENT_ID_HEADER, id);
-            let mut response = request.send(event)?;
+            let mut response = agent.post(&url).header("content-type", "application/json").send(event)?;
             let text = response.body_mut().read_to_string().unwrap_or_default();
             Ok((response.status().as_u16(), text))
         });

@@ -12,7 +12,7 @@
 //! **Invariant:** an event is deleted from the tap only after it was printed, and accepted by the app if there is one. One
 //! that the filter leaves out is not deleted.
 
-use std::{borrow::Cow, collections::HashMap, io::Write as _, process::ExitCode, str::FromStr, time::Duration};
+use std::{collections::HashMap, io::Write as _, process::ExitCode, str::FromStr, time::Duration};
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
 use aws_config::SdkConfig;
@@ -35,7 +35,7 @@ use tokio::{
 };
 
 use crate::{
-    forward::{Answer, App, TIMEOUT},
+    forward::{Answer, App, MAX_SHOWN_CHARS, TIMEOUT},
     stack::{Stack, StackOption},
 };
 
@@ -73,7 +73,7 @@ const LAST_CALL: Duration = Duration::from_secs(2);
 #[derive(Args)]
 pub(crate) struct Options {
     /// POST each event to this URL, such as `http://localhost:3000/events`. The body is the whole event as EventBridge
-    /// delivers it, and the header x-event-id is its id. An event is done once the app answers 2xx; until then it is sent again.
+    /// delivers it. An event is done once the app answers 2xx; until then it is sent again.
     #[arg(long, value_name = "URL")]
     forward_to: Option<App>,
     /// Only events of these types, such as `payment.*` (in quotes, for the shell). Can be repeated. The other events stay in
@@ -266,7 +266,7 @@ impl Listener {
             self.output.print(&event, None)?;
             return Ok(Fate::Done);
         };
-        let answer = app.post(event.json.clone(), event.detail.id.clone()).await?;
+        let answer = app.post(event.json.clone()).await?;
         match answer {
             Answer::Unreachable { error } => Ok(Fate::Unreachable(format!("cannot reach {}: {error}", app.url))),
             answer if answer.is_accepted() => {
@@ -417,11 +417,12 @@ impl Event {
     fn text_line(&self, answered: Option<(&Answer, Option<Duration>)>) -> String {
         let detail = &self.detail;
         let is_today = self.published_at.strftime("%F").to_string() == Timestamp::now().strftime("%F").to_string();
-        let time = self.published_at.strftime(if is_today { "%TZ" } else { "%F %TZ" });
+        let time = self.published_at.strftime(if is_today { "%T" } else { "%F %T" });
+        // As in the lines of `dev`: it finds the webhook's log lines, and leads to its story.
+        let delivery: String = detail.delivery_id.chars().take(8).collect();
         let money = detail.paid.as_ref().or(detail.requested.as_ref()).map(ToString::to_string).unwrap_or_default();
-        let reference = detail.reference.as_deref().unwrap_or("-");
-        let id = detail.id.get(..8).unwrap_or(&detail.id);
-        let fields = format!("{time} {id} {:<22} {:<18} {money:>14}", self.detail_type, shortened(reference, 18));
+        let reference = shown(detail.reference.as_deref().unwrap_or("-"), 18);
+        let fields = format!("{time} {delivery:8} {:<22} {reference:<18} {money:>14}", self.detail_type);
         let update = detail.update.then(|| "update".to_owned());
         let answer = answered.map(|(answer, delay)| {
             let colour = if answer.is_accepted() { anstyle::AnsiColor::Green } else { anstyle::AnsiColor::Red };
@@ -431,18 +432,21 @@ impl Event {
                 Answer::TooSlow { error } | Answer::Unreachable { error } => error.clone(),
             };
             let again = delay.map(|delay| format!(" (again in {delay:?})")).unwrap_or_default();
-            format!("{colour}{}{reset}{again}", text.trim_end())
+            format!("{colour}{}{reset}{again}", shown(text.trim_end(), MAX_SHOWN_CHARS))
         });
         [Some(fields), update, answer].into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 }
 
-/// A text that is no longer than this many characters.
-fn shortened(text: &str, max_chars: usize) -> Cow<'_, str> {
-    if text.chars().count() <= max_chars {
-        return text.into();
+/// At most so many characters of a text, without control characters, which could change what the terminal shows.
+fn shown(text: &str, max_chars: usize) -> String {
+    let mut chars = text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
+    let mut shown: String = chars.by_ref().take(max_chars).collect();
+    if chars.next().is_some() {
+        shown.pop();
+        shown.push('…');
     }
-    text.chars().take(max_chars - 1).chain(['…']).collect()
+    shown
 }
 
 /// The delay before an event is tried again that the app has refused before.
@@ -464,6 +468,8 @@ fn seconds(time: Duration) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -487,6 +493,25 @@ mod tests {
         for text in ["payments.*", "", "payment", "invoice.paid "] {
             assert!(text.parse::<Filter>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_line_is_short_and_cannot_change_what_the_terminal_shows() {
+        let detail = json!({
+            "schema_version": 1, "id": "e-1", "environment": "test", "source": "webhook",
+            "subject": { "kind": "invoice", "id": "i-1" }, "reference": "\u{1b}[2J of a very long order",
+            "phase": "paid", "update": false, "event": "invoice", "paid_late": false, "amount_mismatch": false,
+            "paid": { "amount": "10000.01", "currency": "IDR" }, "received_at": "2026-11-24T06:00:00Z",
+            "delivery_id": "34f141d2-d651-486a-9ee8-5fefa24cc8f3", "token_label": "local", "version": 1,
+        });
+        let event = json!({ "time": "2026-11-24T06:00:00Z", "detail-type": "invoice.paid", "detail": detail });
+        let event = Event { published_at: Timestamp::now(), ..Event::read(&event.to_string()).unwrap() };
+        let line = event.text_line(None);
+        let columns = "34f141d2 invoice.paid           \u{FFFD}[2J of a very lo…   IDR 10000.01";
+        assert_eq!(line.split_once(' ').unwrap().1, columns);
+        let refused = Answer::Status { status: 500, text: "\u{1b}[2J".to_owned() };
+        let line = event.text_line(Some((&refused, Some(Duration::from_secs(2)))));
+        assert!(line.contains("500 \u{FFFD}[2J") && line.ends_with(" (again in 2s)"), "{line}");
     }
 
     #[test]

@@ -233,8 +233,8 @@ mod tests {
     #[tokio::test]
     async fn an_error_of_the_emulated_aws_is_a_problem_of_one_row_and_no_loss() {
         let nowhere = serde_json::json!({
-            "endpoint": "http://127.0.0.1:9", "queue_url": "", "dlq_url": "", "published_url": "", "inbox": "",
-            "table": "t", "bus": "",
+            "endpoint": "http://127.0.0.1:9", "queue_url": "", "dlq_url": "", "published_url": "",
+            "forwarded_url": "", "tap_queue_url": "", "inbox": "", "table": "t", "bus": "",
         });
         let aws = LocalAws::connect(serde_json::from_value::<Names>(nowhere).unwrap());
         for body in [r#"{"event":"x"}"#, "not JSON"] {
