@@ -197,6 +197,24 @@ fn no_event_is_lost_while_listen_is_killed_and_the_app_refuses() {
 }
 
 #[test]
+fn what_a_filter_leaves_out_is_there_for_the_next_listener_at_once() {
+    let stack = Stack::start("filter", &[], &[]);
+    assert_eq!(stack.pay("invoice-1", stack.text("token")), 200);
+    let app = App::start(None);
+    let mut filtered = stack.listen(&["--forward-to", &app.url, "--filter", "payout.*"]);
+    // Time to receive the event, and to wait for more.
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(Command::new("kill").args(["-INT", &filtered.0.id().to_string()]).status().unwrap().success());
+    assert!(filtered.0.wait().unwrap().success(), "Ctrl-C is no failure");
+    assert!(app.accepted().is_empty(), "it is not a payout");
+
+    let start = Instant::now();
+    let _listener = stack.listen(&["--forward-to", &app.url, "--filter", "*.paid"]);
+    wait_until("the event arrives", || app.accepted().contains("invoice-1"));
+    assert!(start.elapsed() < Duration::from_secs(15), "it was hidden for {:?}", start.elapsed());
+}
+
+#[test]
 fn dev_hands_each_event_to_an_app_as_event_bridge_would_and_shows_its_answers() {
     // The app starts later than the stack, at this address.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
