@@ -105,7 +105,8 @@ impl Tunnel {
     /// The public URL, if a line of the program's log has it.
     fn url_in(self, line: &str) -> Option<String> {
         #[derive(Deserialize)]
-        struct Started {
+        struct Line {
+            msg: String,
             url: String,
         }
 
@@ -116,8 +117,8 @@ impl Tunnel {
                 (url.starts_with("https://") && url.ends_with(".trycloudflare.com")).then(|| url.to_owned())
             }
             Self::Ngrok => {
-                let Started { url } = serde_json::from_str(line).ok()?;
-                url.starts_with("https://").then_some(url)
+                let Line { msg, url } = serde_json::from_str(line).ok()?;
+                (msg == "started tunnel").then_some(url)
             }
         }
     }
@@ -133,9 +134,9 @@ pub(super) fn instructions(public: &str) -> String {
     let own: Vec<_> =
         unnamed().map(|(product, topic)| format!("  {product}\n    {public}/webhook/{topic}\n")).collect();
     format!(
-        "Paste this URL in Xendit's dashboard (test mode), Settings > Developers > Webhooks:\n  {public}/webhook\n\
+        "At Xendit (test mode), paste this URL under Settings > Developers > Webhooks:\n  {public}/webhook\n\
          These products name no event in their webhooks; give each its own URL:\n{}\
-         The tunnel's provider sees the test token. Change the token at Xendit when you are done.",
+         The tunnel's provider sees the test token.\nChange the token at Xendit when you are done.",
         own.concat()
     )
 }
@@ -172,9 +173,11 @@ mod tests {
         let url = |line| Tunnel::Ngrok.url_in(line);
         let started = r#"{"addr":"http://127.0.0.1:8787","lvl":"info","msg":"started tunnel","name":"command_line","obj":"tunnels","t":"2026-11-24T06:00:00Z","url":"https://ab12-203-0-113-7.ngrok-free.app"}"#;
         assert_eq!(url(started).unwrap(), "https://ab12-203-0-113-7.ngrok-free.app");
-        for other in
-            [r#"{"lvl":"info","msg":"starting web service","addr":"127.0.0.1:4040"}"#, "ERROR: authentication failed"]
-        {
+        for other in [
+            r#"{"lvl":"info","msg":"update available","url":"https://ngrok.com"}"#,
+            r#"{"lvl":"info","msg":"starting web service","addr":"127.0.0.1:4040"}"#,
+            "ERROR: authentication failed",
+        ] {
             assert_eq!(url(other), None, "{other}");
         }
     }
