@@ -4,6 +4,7 @@
 //! command prints only JSON on standard output, one object per line.
 
 mod dev;
+mod dlq;
 mod events;
 mod explain;
 mod forward;
@@ -31,7 +32,10 @@ struct Cli {
 enum Command {
     /// Run the whole system on this machine, send it every bundled webhook, and keep serving.
     Dev(dev::Options),
-    /// List the known webhooks, or show one in detail.
+    /// Look into the dead-letter queue: webhooks that could not be processed.
+    #[command(subcommand)]
+    Dlq(dlq::Command),
+    /// List the known webhooks, the samples and the stories, or show one in detail.
     Events(events::Options),
     /// Show how the processor reads a webhook body.
     Explain(explain::Options),
@@ -39,7 +43,7 @@ enum Command {
     Listen(listen::Options),
     /// Tell the story of one payment, payout or refund: its state, and each webhook that changed it.
     Payment(payment::Options),
-    /// Send a bundled webhook or one from a file, with optional changes.
+    /// Send a bundled webhook, a story of several, or a file, and tell what became of it.
     Trigger(trigger::Options),
     /// Create callback tokens and their digests.
     #[command(subcommand)]
@@ -49,6 +53,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Dev(options) => dev::run(&options),
+        Command::Dlq(command) => dlq::run(&command),
         Command::Events(options) => events::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Listen(options) => listen::run(&options),

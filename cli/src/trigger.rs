@@ -1,69 +1,389 @@
-//! `trigger`: sends a webhook like Xendit does, with optional changes, and prints the response.
+//! `trigger`: sends webhooks like Xendit does, and tells what became of them.
+//!
+//! ```text
+//! sample, story or file ─▶ fresh ids and times ─▶ --set ─▶ POST ─▶ answer ─▶ fate
+//! ```
+
+mod change;
+mod fate;
+mod fresh;
+pub(crate) mod story;
 
 use std::{
+    io::Read as _,
     path::Path,
     process::ExitCode,
-    str::FromStr,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use jiff::Timestamp;
+use ledger::state::State;
 use receiver::verify::TOKEN_HEADER;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
+use shared::{money::Money, topic::Topic, webhook::Webhook};
 
-use crate::{samples, stack::Stack};
+use self::{
+    change::Change,
+    fate::{Event, Fate, Learned, Sent, Watch},
+    fresh::Fresh,
+    story::{Flaw, Story},
+};
+use crate::{
+    dlq::short,
+    samples,
+    stack::{Stack, StackOption},
+};
 
 /// Xendit's own timeout.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The variable with the callback token of a deployed stack.
+const TOKEN_VARIABLE: &str = "XENDIT_CALLBACK_TOKEN";
+
+/// Nobody's token, for the story of a stranger.
+const WRONG_TOKEN: &str = "not-the-callback-token-0123456789";
+
+/// What 80 columns leave for the text beside a word.
+const TEXT_WIDTH: usize = 65;
+
+/// The format of the JSON output.
+const VERSION: u32 = 1;
+
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The name of a bundled webhook, such as `invoice.paid`, or the path of a file.
+    /// A bundled webhook such as `invoice.paid`, a story such as `story:paid-twice`, the path of a file, or `-` for standard
+    /// input. `xendit-hooks events` lists the first two.
     webhook: String,
-    /// The URL to send it to. Default: the running local stack.
-    #[arg(long)]
-    url: Option<String>,
-    /// The callback token. Default: the token of the running local stack. Put a real token into the variable, because
-    /// the shell's history and `ps` show arguments.
-    #[arg(long, env = "XENDIT_CALLBACK_TOKEN", hide_env_values = true)]
-    token: Option<String>,
-    /// Set a value in the body, such as data.amount=10000.01 or external_id=order-7. Can be repeated.
+    /// Set a value in the body, such as data.amount=10000.01 or external_id=order-7. Can be repeated. In a story, it is set in
+    /// each webhook that has the path.
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<Change>,
+    /// Keep the ids, references and times of a bundled webhook. Without this they are new, so that each webhook is about
+    /// something new. A file is always sent as it is.
+    #[arg(long)]
+    same_id: bool,
+    /// How often to send the webhook. All deliveries have the same `webhook-id`, like Xendit's retries.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    times: u32,
     /// The `webhook-id` header. Default: a new UUID.
     #[arg(long)]
     webhook_id: Option<String>,
-    /// How often to send the webhook. All deliveries have the same `webhook-id`, like Xendit's retries.
-    #[arg(long, default_value_t = 1)]
-    times: u32,
+    /// Print the answer, and do not wait for what becomes of the webhook.
+    #[arg(long)]
+    no_wait: bool,
+    /// Print one JSON object per delivery.
+    #[arg(long)]
+    json: bool,
+    /// The callback token. Default: the token of the running local stack. Put a real token into the variable, because
+    /// the shell's history and `ps` show arguments.
+    #[arg(long, env = TOKEN_VARIABLE, hide_env_values = true)]
+    token: Option<String>,
+    /// Send to this URL instead of a stack's. Only its answer is known then.
+    #[arg(long)]
+    url: Option<String>,
+    #[command(flatten)]
+    stack: StackOption,
+}
+
+/// A webhook to send.
+struct Parcel {
+    /// The name of the sample, or the path of the file.
+    name: String,
+    body: Vec<u8>,
+    flaw: Option<Flaw>,
+}
+
+/// Where webhooks go.
+struct Target {
+    /// How it is named in messages.
+    name: String,
+    url: String,
+    /// The URL for one product.
+    topic_url: Option<String>,
+    token: String,
+    /// Where the token comes from.
+    token_source: &'static str,
+    /// How to learn what became of a webhook, or why that cannot be known.
+    watch: Result<Watch, String>,
+}
+
+/// A delivery, for scripts.
+#[derive(Serialize)]
+struct Line<'a> {
+    version: u32,
+    webhook: &'a str,
+    story: Option<&'a str>,
+    webhook_id: &'a str,
+    status: u16,
+    took_ms: u128,
+    delivery: Option<String>,
+    /// Xendit's name of the event.
+    event: Option<String>,
+    stage: Option<&'static str>,
+    id: Option<String>,
+    reference: Option<String>,
+    amount: Option<Money>,
+    #[serde(flatten)]
+    fate: Fate,
+    /// Null: it is not known what was published.
+    events: Option<Vec<Event>>,
+}
+
+/// What the stack answered.
+struct Answer {
+    status: u16,
+    took: Duration,
+    text: String,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let mut body = find(&options.webhook)?;
-    for change in &options.set {
-        body = change.apply(&body).with_context(|| format!("cannot set {}", change.path.join(".")))?;
-    }
-    let local = || Stack::local(None).context("give --url and --token, or start a local stack");
-    let url = options.url.clone().map_or_else(|| local().map(|stack| stack.url), Ok)?;
-    let token = match &options.token {
-        Some(token) => token.clone(),
-        None => local()?.token.context("this local stack has another token; give it in XENDIT_CALLBACK_TOKEN")?,
-    };
-    let webhook_id = options.webhook_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let mut failed = false;
-    for _ in 0..options.times {
-        let start = Instant::now();
-        let (status, text) = send(&url, &token, &webhook_id, &body)?;
-        failed |= !(200..300).contains(&status);
-        anstream::println!("{status}  {} ms  {text}", start.elapsed().as_millis());
-    }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let story = options.story()?;
+    let parcels = options.parcels(story)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let target = options.target().await?;
+        if let Some(story) = story.filter(|_| !options.json) {
+            anstream::println!("{}\n{}", story.full_name(), story.says);
+        }
+        let mut all_expected = true;
+        for parcel in &parcels {
+            let webhook_id = options.webhook_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+            for _ in 0..options.times {
+                let line = target.deliver(parcel, &webhook_id, story).await?;
+                let is_refused = matches!(line.fate, Fate::Refused(_));
+                all_expected &= is_refused == (parcel.flaw == Some(Flaw::WrongToken));
+                line.print(options.json)?;
+            }
+        }
+        Ok(if all_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
 }
 
-/// Posts a webhook and returns the status and the body of the response.
-fn send(url: &str, token: &str, webhook_id: &str, body: &str) -> Result<(u16, String)> {
+impl Options {
+    fn story(&self) -> Result<Option<&'static Story>> {
+        let Some(name) = self.webhook.strip_prefix(story::PREFIX) else { return Ok(None) };
+        let found = story::ALL.iter().find(|story| story.name == name);
+        Ok(Some(found.with_context(|| unknown(&self.webhook))?))
+    }
+
+    /// The webhooks to send, with all their changes.
+    fn parcels(&self, story: Option<&'static Story>) -> Result<Vec<Parcel>> {
+        let mut parcels = match (story, samples::find(&self.webhook)) {
+            (Some(story), _) => {
+                let names = story.steps.iter().map(|step| (step.sample, step.flaw));
+                self.fresh(names.zip(story.bodies()?))
+            }
+            (None, Some(sample)) => self.fresh([((sample.name, None), sample.body.to_owned())]),
+            (None, None) => vec![Parcel { name: self.webhook.clone(), body: read(&self.webhook)?, flaw: None }],
+        };
+        for change in &self.set {
+            let in_each = parcels.iter().map(|parcel| change.warning(&String::from_utf8_lossy(&parcel.body)));
+            let warnings: Vec<_> = in_each.collect();
+            // In a story, a path that only some webhooks have is meant for those.
+            let is_nowhere = warnings.iter().all(Option::is_some);
+            if let Some(warning) = warnings.iter().flatten().next().filter(|_| is_nowhere) {
+                warn(warning);
+            }
+            for (parcel, _) in parcels.iter_mut().zip(&warnings).filter(|(_, it)| is_nowhere || it.is_none()) {
+                let body =
+                    std::str::from_utf8(&parcel.body).context("the body is not text, so nothing can be set in it")?;
+                parcel.body = change.apply(body)?.into_bytes();
+            }
+        }
+        for parcel in &mut parcels {
+            if let Some(flaw) = parcel.flaw {
+                parcel.body = flaw.spoil(&String::from_utf8_lossy(&parcel.body))?.into_bytes();
+            }
+        }
+        Ok(parcels)
+    }
+
+    fn fresh(&self, bundled: impl IntoIterator<Item = ((&'static str, Option<Flaw>), String)>) -> Vec<Parcel> {
+        let bundled: Vec<_> = bundled.into_iter().collect();
+        let fresh = Fresh::of(bundled.iter().map(|(_, body)| body.as_str()), Timestamp::now());
+        let parcel = |((name, flaw), body): ((&str, _), String)| {
+            let body = if self.same_id { body } else { fresh.apply(&body) };
+            Parcel { name: name.to_owned(), body: body.into_bytes(), flaw }
+        };
+        bundled.into_iter().map(parcel).collect()
+    }
+
+    async fn target(&self) -> Result<Target> {
+        if let Some(url) = &self.url {
+            let local = || Stack::local(None).ok()?.token;
+            let token = self.token.clone().or_else(local).with_context(|| {
+                format!("put the callback token into {TOKEN_VARIABLE}, or start a local stack and leave out --url")
+            })?;
+            let watch = Err("only the answer of a URL is known; --stack tells more".to_owned());
+            let name = url.clone();
+            return Ok(Target {
+                name,
+                url: url.clone(),
+                topic_url: None,
+                token,
+                token_source: self.token_source(),
+                watch,
+            });
+        }
+        let stack = self.stack.find().await?;
+        let token = self.token.clone().or_else(|| stack.token.clone()).with_context(|| {
+            format!("the stack `{}` does not tell its callback token; put it into {TOKEN_VARIABLE}", self.stack.name())
+        })?;
+        let watch = if self.no_wait { Err("it was not waited for".to_owned()) } else { Ok(Watch::new(&stack).await) };
+        Ok(Target {
+            name: format!("the stack `{}`", self.stack.name()),
+            url: stack.url,
+            topic_url: Some(stack.topic_url),
+            token,
+            token_source: self.token_source(),
+            watch,
+        })
+    }
+
+    fn token_source(&self) -> &'static str {
+        match &self.token {
+            None => "the local stack",
+            Some(token) if std::env::var(TOKEN_VARIABLE).as_ref() == Ok(token) => TOKEN_VARIABLE,
+            Some(_) => "--token",
+        }
+    }
+}
+
+impl Target {
+    /// Sends a webhook, and learns what became of it.
+    async fn deliver<'a>(&self, parcel: &'a Parcel, webhook_id: &'a str, story: Option<&'a Story>) -> Result<Line<'a>> {
+        let webhook = Webhook::parse(&parcel.body, None).ok();
+        let topic = webhook.as_ref().and_then(|webhook| webhook.entry()?.topic().parse::<Topic>().ok());
+        let topic = topic.filter(|_| self.topic_url.is_some());
+        let url = match (&self.topic_url, &topic) {
+            (Some(url), Some(topic)) => url.replace("{topic}", topic.as_str()),
+            _ => self.url.clone(),
+        };
+        let sent = Sent { body: &parcel.body, topic };
+        let before = match &self.watch {
+            Ok(watch) => watch.before(&sent).await.map(Some),
+            Err(_) => Ok(None),
+        };
+        let token = if parcel.flaw == Some(Flaw::WrongToken) { WRONG_TOKEN } else { &self.token };
+        let answer = send(&url, token, webhook_id, &parcel.body)?;
+        let delivery = answer.delivery();
+        let learned = match (&self.watch, before, &delivery) {
+            _ if !answer.is_success() => Fate::Refused(self.why_refused(&answer, parcel.flaw)).into(),
+            (Ok(watch), Ok(before), Some(delivery)) => {
+                let learned = watch.fate(&sent, delivery, before.flatten().as_ref()).await;
+                learned.unwrap_or_else(|error| Fate::Taken(format!("{error:#}")).into())
+            }
+            (Ok(_), Err(error), _) => Fate::Taken(format!("{error:#}")).into(),
+            (Ok(_), Ok(_), None) => Fate::Taken("the answer has no delivery id".to_owned()).into(),
+            (Err(why), ..) => Fate::Taken(why.clone()).into(),
+        };
+        let Learned { fate, events } = learned;
+        let seen = webhook.map(|webhook| webhook.observe());
+        Ok(Line {
+            version: VERSION,
+            webhook: &parcel.name,
+            story: story.map(|story| story.name),
+            webhook_id,
+            status: answer.status,
+            took_ms: answer.took.as_millis(),
+            delivery,
+            event: seen.as_ref().map(|seen| seen.event.clone()),
+            stage: seen.as_ref().map(|seen| seen.stage.as_str()),
+            reference: seen.as_ref().and_then(|seen| seen.reference.clone()),
+            amount: seen.as_ref().and_then(|seen| State::from(seen).paid_in_all().or(seen.requested.clone())),
+            id: seen.map(|seen| seen.id),
+            fate,
+            events,
+        })
+    }
+
+    fn why_refused(&self, answer: &Answer, flaw: Option<Flaw>) -> String {
+        match answer.status {
+            401 if flaw == Some(Flaw::WrongToken) => "the stack does not accept this token, as it should".to_owned(),
+            401 => format!(
+                "{} does not accept the token from {}. Check that it is this stack's token (test and live have one each), \
+                 and that its digest is among the stack's labels: `xendit-hooks token digest` prints it. A local stack \
+                 knows its own token if {TOKEN_VARIABLE} is not set",
+                self.name, self.token_source
+            ),
+            404 | 405 => "this URL takes no webhooks; it ends in /webhook or /webhook/TOPIC".to_owned(),
+            413 => "the body is too large".to_owned(),
+            503 => "it was not stored; Xendit would send it again".to_owned(),
+            _ => answer.text.lines().next().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+impl Answer {
+    fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The delivery id in the receiver's answer.
+    fn delivery(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Acknowledged {
+            id: String,
+        }
+
+        let acknowledged: Option<Acknowledged> = serde_json::from_str(&self.text).ok();
+        acknowledged.filter(|_| self.is_success()).map(|Acknowledged { id }| id)
+    }
+}
+
+impl Line<'_> {
+    fn print(&self, json: bool) -> Result<()> {
+        if json {
+            anstream::println!("{}", serde_json::to_string(self)?);
+            return Ok(());
+        }
+        let delivery = self.delivery.as_deref().map(|delivery| format!("  delivery {delivery}")).unwrap_or_default();
+        anstream::println!("{}  {} ms  {}{delivery}", self.status, self.took_ms, self.webhook);
+        let color = match self.fate {
+            Fate::Applied | Fate::Duplicate | Fate::OlderNews => anstyle::AnsiColor::Green,
+            Fate::Conflict | Fate::Unknown(_) | Fate::Parked(_) | Fate::StillQueued(_) => anstyle::AnsiColor::Yellow,
+            Fate::Refused(_) => anstyle::AnsiColor::Red,
+            Fate::Taken(_) => anstyle::AnsiColor::Cyan,
+        };
+        let (color, reset) = (color.on_default(), anstyle::Reset);
+        let reason = self.fate.reason().map(|reason| match (&self.fate, &self.event) {
+            (Fate::Unknown(_), Some(event)) => format!("{event}: {reason}"),
+            _ => reason.to_owned(),
+        });
+        let amount = self.amount.as_ref().map(|amount| format!("  {amount}")).unwrap_or_default();
+        let about = reason.unwrap_or_else(|| format!("{}{amount}", self.stage.unwrap_or_default()));
+        anstream::println!("  {color}{:<12}{reset} {}", self.fate.word(), wrapped(&about));
+        if matches!(self.fate, Fate::Refused(_)) {
+            return Ok(());
+        }
+        let fact = |name: &str, value: &str| anstream::println!("  {name:<12} {value}");
+        if let Some(id) = &self.id {
+            fact("id", id);
+        }
+        if let Some(reference) = &self.reference {
+            fact("reference", reference);
+        }
+        match &self.events {
+            None if self.fate.reason().is_some() => {}
+            None => fact("published", "not known: something else changed it at the same moment"),
+            Some(events) => {
+                for event in events {
+                    let name = if event.waits { "to publish" } else { "published" };
+                    let update = if event.update { "  (update)" } else { "" };
+                    fact(name, &format!("{}  event {}{update}", event.detail_type, short(&event.id)));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Posts a webhook.
+fn send(url: &str, token: &str, webhook_id: &str, body: &[u8]) -> Result<Answer> {
     let agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIMEOUT)).build();
+    let start = Instant::now();
     let mut response = ureq::Agent::new_with_config(agent)
         .post(url)
         .header(TOKEN_HEADER, token)
@@ -72,95 +392,48 @@ fn send(url: &str, token: &str, webhook_id: &str, body: &str) -> Result<(u16, St
         .send(body)
         .with_context(|| format!("no response from {url}; check the URL, and that the stack is running"))?;
     let text = response.body_mut().read_to_string().context("cannot read the response")?;
-    Ok((response.status().as_u16(), text))
+    Ok(Answer { status: response.status().as_u16(), took: start.elapsed(), text })
 }
 
-/// The body of a bundled webhook, or of the file with the given path.
-fn find(name_or_path: &str) -> Result<String> {
-    if let Some(sample) = samples::find(name_or_path) {
-        return Ok(sample.body.to_owned());
-    }
-    let path = Path::new(name_or_path);
-    if path.is_file() {
-        return std::fs::read_to_string(path).with_context(|| format!("cannot read {name_or_path}"));
-    }
-    let names = samples::all().into_iter().map(|sample| sample.name);
-    match samples::closest(name_or_path, names) {
-        Some(name) => bail!("`{name_or_path}` is neither a file nor a bundled webhook; did you mean `{name}`?"),
-        None => bail!("`{name_or_path}` is neither a file nor a bundled webhook; `xendit-hooks events` lists those"),
-    }
-}
-
-/// A value to set in a body, with the object keys and list indexes that lead to it.
-#[derive(Clone, Debug)]
-struct Change {
-    path: Vec<String>,
-    value: Box<RawValue>,
-}
-
-impl FromStr for Change {
-    type Err = anyhow::Error;
-
-    /// A value that is JSON keeps its exact digits. Any other value becomes a JSON string.
-    fn from_str(text: &str) -> Result<Self> {
-        let (path, value) = text.split_once('=').context("it has no `=`; write PATH=VALUE")?;
-        ensure!(!path.is_empty(), "the path is empty; write PATH=VALUE");
-        let value = match serde_json::from_str(value) {
-            Ok(json) => json,
-            Err(_) => RawValue::from_string(serde_json::to_string(value)?)?,
-        };
-        Ok(Self { path: path.split('.').map(str::to_owned).collect(), value })
-    }
-}
-
-impl Change {
-    fn apply(&self, body: &str) -> Result<String> {
-        Ok(set(body, &self.path, &self.value)?.get().to_owned())
-    }
-}
-
-/// Sets a value. Rebuilds only the objects and lists on the path, and keeps the text of all other values.
-fn set(json: &str, path: &[String], value: &RawValue) -> Result<Box<RawValue>> {
-    let Some((step, rest)) = path.split_first() else { return Ok(value.to_owned()) };
-    let rebuilt = if json.trim_start().starts_with('[') {
-        let mut list: Vec<Box<RawValue>> = serde_json::from_str(json)?;
-        let index: usize = step.parse().with_context(|| format!("`{step}` is not a list index"))?;
-        let old = list.get_mut(index).with_context(|| format!("the list has no index {index}"))?;
-        *old = set(old.get(), rest, value)?;
-        serde_json::to_string(&list)?
-    } else {
-        let mut object: std::collections::BTreeMap<String, Box<RawValue>> =
-            serde_json::from_str(json).with_context(|| format!("the parent of `{step}` is not an object"))?;
-        let old = object.get(step).map_or("{}", |old| old.get());
-        let new = set(old, rest, value)?;
-        object.insert(step.clone(), new);
-        serde_json::to_string(&object)?
-    };
-    Ok(RawValue::from_string(rebuilt)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn changed(body: &str, change: &str) -> String {
-        change.parse::<Change>().unwrap().apply(body).unwrap()
-    }
-
-    #[test]
-    fn a_value_is_set_at_its_path_and_all_other_digits_stay() {
-        let body = r#"{"data":{"amount":10000.10,"list":[{"a":1.50},2]}}"#;
-        assert_eq!(changed(body, "data.amount=0.30"), r#"{"data":{"amount":0.30,"list":[{"a":1.50},2]}}"#);
-        assert_eq!(changed(body, "data.list.0.a=x"), r#"{"data":{"amount":10000.10,"list":[{"a":"x"},2]}}"#);
-        assert_eq!(changed("{}", "a.b=null"), r#"{"a":{"b":null}}"#);
-    }
-
-    #[test]
-    fn a_path_that_does_not_exist_is_an_error() {
-        for change in ["list.7=1", "list.x=1", "number.x=1"] {
-            let change: Change = change.parse().unwrap();
-            assert!(change.apply(r#"{"list":[],"number":1}"#).is_err(), "{change:?}");
+/// A text on lines that are short enough for what stands before them.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + 1 + word.len() <= TEXT_WIDTH => line.extend([" ", word]),
+            _ => lines.push(word.to_owned()),
         }
-        assert!("no-equals-sign".parse::<Change>().is_err());
     }
+    lines.join(&format!("\n{:15}", ""))
+}
+
+/// The body in a file or in standard input.
+fn read(path: &str) -> Result<Vec<u8>> {
+    if path == "-" {
+        let mut body = Vec::new();
+        std::io::stdin().read_to_end(&mut body).context("cannot read standard input")?;
+        return Ok(body);
+    }
+    if !Path::new(path).is_file() {
+        bail!(unknown(path));
+    }
+    std::fs::read(path).with_context(|| format!("cannot read {path}"))
+}
+
+/// What to say about a name that nothing has.
+fn unknown(name: &str) -> String {
+    let stories: Vec<_> = story::ALL.iter().map(Story::full_name).collect();
+    let names = samples::all().into_iter().map(|sample| sample.name).chain(stories.iter().map(String::as_str));
+    let story = stories.iter().find(|story| story.strip_prefix(story::PREFIX) == Some(name));
+    let advice = match story.map(String::as_str).or_else(|| samples::closest(name, names)) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "`xendit-hooks events` lists what there is".to_owned(),
+    };
+    format!("`{name}` is no bundled webhook, no story and no file; {advice}")
+}
+
+fn warn(text: &str) {
+    let (yellow, reset) = (anstyle::AnsiColor::Yellow.on_default(), anstyle::Reset);
+    anstream::eprintln!("{yellow}warning:{reset} {text}");
 }
