@@ -1,16 +1,37 @@
 //! `payment`: tells the story of one payment, payout or refund from the ledger: its state, and each webhook that changed it.
+//!
+//! The ledger keeps an event's id only until the event is published. Which events a change has published follows from the
+//! stages before and after it, by the rules in `ledger::announce`.
+//!
+//! **Invariant:** nothing is told that does not follow from the item. Where the item says too little, the story says so.
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use comfy_table::{Table, presets::NOTHING};
 use jiff::Timestamp;
-use ledger::{dynamo::DynamoLedger, item::Item, key::Key, store::Ledger as _};
+use ledger::{
+    announce::announce,
+    dynamo::DynamoLedger,
+    item::{Entry, Item},
+    key::Key,
+    state::{GivenUp, State},
+    stated::Stated,
+    store::Ledger as _,
+};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
-use shared::{envelope::Environment, lifecycle::Kind, money::Money};
+use shared::{
+    domain_event::{CONFLICT, type_of},
+    envelope::Environment,
+    lifecycle::Kind,
+    money::Money,
+};
 
-use crate::stack::StackOption;
+use crate::{dlq::short, stack::StackOption};
+
+/// The format of the JSON output.
+const VERSION: u32 = 1;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -23,19 +44,53 @@ pub(crate) struct Options {
     stack: StackOption,
 }
 
-/// A subject, for scripts.
+/// What is known about a subject: for people as text, for scripts as JSON.
 #[derive(Serialize)]
 struct Story<'a> {
+    version: u32,
     key: &'a str,
+    environment: &'a str,
+    kind: &'static str,
+    phase: &'static str,
     stage: &'static str,
+    id: String,
+    /// What the id belongs to, if it is not globally unique.
+    within: Option<String>,
     reference: Option<&'a str>,
     account: Option<&'a str>,
+    channel: Option<&'a str>,
+    failure_code: Option<&'a str>,
+    /// What was paid in all. Null: nothing was, or what was stated contradicts itself.
     paid: Option<Money>,
     requested: Option<&'a Money>,
+    captures: Vec<Capture<'a>>,
+    /// When the money came, according to Xendit.
+    paid_at: Option<Timestamp>,
     paid_late: bool,
+    /// When it failed, expired or was canceled, if that came with a time.
+    given_up_at: Option<Timestamp>,
+    /// What was asked for is known, and something else was paid.
+    amount_mismatch: bool,
+    conflicts: Vec<Contradiction>,
     /// How many events wait to be published.
     unpublished: usize,
+    /// How many older changes are not in the history any more.
+    forgotten: u64,
     history: Vec<Change<'a>>,
+}
+
+#[derive(Serialize)]
+struct Capture<'a> {
+    id: &'a str,
+    amount: Option<&'a Money>,
+}
+
+/// Different answers to the same question.
+#[derive(Serialize)]
+struct Contradiction {
+    about: String,
+    /// The first answer comes first.
+    answers: Vec<String>,
 }
 
 /// A webhook that changed the subject.
@@ -50,6 +105,21 @@ struct Change<'a> {
     conflict: bool,
     /// The change published nothing.
     quiet: bool,
+    /// The events about it. Null: the item does not hold what came before.
+    events: Option<Vec<Event<'a>>>,
+}
+
+/// A domain event.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    detail_type: &'a str,
+    /// Known while the event waits.
+    id: Option<&'a str>,
+    /// An event of this type was published before.
+    again: bool,
+    /// It is in the outbox, and not known to be published.
+    waits: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
@@ -57,17 +127,19 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let items = runtime.block_on(find(options))?;
     if items.is_empty() {
         bail!(
-            "the ledger of `{}` knows no `{}`, neither as a reference nor as an id",
+            "the ledger of `{}` knows no `{}`, neither as a reference nor as an id; a webhook that could not be processed \
+             is in `xendit-hooks dlq list`",
             options.stack.name(),
             options.reference
         );
     }
-    for item in &items {
+    for (index, item) in items.iter().enumerate() {
         let story = Story::of(item);
         if options.json {
             anstream::println!("{}", serde_json::to_string(&story)?);
         } else {
-            anstream::println!("{}", story.text());
+            let gap = if index > 0 { "\n" } else { "" };
+            anstream::print!("{gap}{}", story.text());
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -83,6 +155,8 @@ async fn find(options: &Options) -> Result<Vec<Item>> {
             items.extend(ledger.get(&key).await?);
         }
     }
+    // The payment before its refund.
+    items.sort_by_key(|item| item.history.first().map(|entry| entry.received_at));
     Ok(items)
 }
 
@@ -98,53 +172,218 @@ fn keys(text: &str) -> Vec<Key> {
 impl<'a> Story<'a> {
     fn of(item: &'a Item) -> Self {
         let state = &item.state;
+        let mut parts = item.key.as_str().split('#');
+        let environment = parts.next().unwrap_or_default();
+        let decoded = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
+        let mut ids: Vec<_> = parts.skip(1).map(decoded).collect();
         Self {
+            version: VERSION,
             key: item.key.as_str(),
+            environment,
+            kind: item.kind().as_str(),
+            phase: state.stage.phase(),
             stage: state.stage.as_str(),
+            id: ids.pop().unwrap_or_default(),
+            within: ids.pop(),
             reference: state.reference.first().map(String::as_str),
             account: state.account.as_deref(),
+            channel: state.channel.as_deref(),
+            failure_code: state.failure_code.as_deref(),
             paid: state.paid_in_all(),
             requested: state.requested.only(),
+            captures: state.captures.iter().map(|(id, amounts)| Capture { id, amount: amounts.only() }).collect(),
+            paid_at: state.money_at,
             paid_late: state.is_paid_late(),
+            given_up_at: match state.given_up {
+                Some(GivenUp::At(at)) => Some(at),
+                Some(GivenUp::Undated) | None => None,
+            },
+            amount_mismatch: state.is_amount_mismatch(),
+            conflicts: contradictions(state),
             unpublished: item.outbox.len(),
-            history: item
-                .history
-                .iter()
-                .map(|entry| Change {
-                    received_at: entry.received_at,
-                    occurred_at: entry.occurred_at,
-                    stage: entry.stage.as_str(),
-                    event: &entry.event,
-                    delivery: &entry.delivery,
-                    token: &entry.token,
-                    conflict: entry.conflict,
-                    quiet: entry.quiet,
-                })
-                .collect(),
+            forgotten: item.forgotten,
+            history: changes(item),
         }
     }
 
     fn text(&self) -> String {
-        let mut facts = vec![self.stage.to_owned()];
-        facts.extend(self.paid.as_ref().map(|money| format!("paid {money}")));
-        facts.extend(self.requested.map(|money| format!("requested {money}")));
-        facts.extend(self.paid_late.then(|| "paid late".to_owned()));
-        facts.extend(self.reference.map(|reference| format!("reference {reference}")));
-        facts.extend(self.account.map(|account| format!("account {account}")));
-        facts.extend((self.unpublished > 0).then(|| format!("{} events not published yet", self.unpublished)));
-        let mut table = Table::new();
-        table.load_style(NOTHING);
-        for change in &self.history {
-            let received = change.received_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
-            let note = match (change.conflict, change.quiet) {
-                (true, _) => "conflict",
-                (false, true) => "a detail, published nothing",
-                (false, false) => "",
-            };
-            table.add_row([received.as_str(), change.stage, change.delivery, note]);
+        let mut lines = vec![format!("{} {}", capitalised(self.kind), self.id)];
+        let mut fact = |name: &str, value: Option<String>| {
+            lines.extend(value.map(|value| format!("  {name:<11} {value}")));
+        };
+        let text = |value: Option<&str>| value.map(str::to_owned);
+        let late = match (self.paid_late, self.given_up_at) {
+            (false, _) => String::new(),
+            (true, Some(at)) => format!(", late: it had been given up on {}", time(at)),
+            (true, None) => ", late: it had been given up before".to_owned(),
+        };
+        fact("state", Some(format!("{}{late}", spaced(self.phase))));
+        fact("reference", text(self.reference));
+        let at = self.paid_at.map(|at| format!(" on {}", time(at))).unwrap_or_default();
+        fact("paid", self.paid.as_ref().map(|money| format!("{money}{at}")));
+        let mismatch = if self.amount_mismatch { ", not what was paid" } else { "" };
+        fact("requested", self.requested.map(|money| format!("{money}{mismatch}")));
+        for Capture { id, amount } in &self.captures {
+            let amount = amount.map_or_else(|| "in doubt".to_owned(), ToString::to_string);
+            fact("capture", Some(format!("{amount}  {id}")));
         }
-        format!("{}\n  {}\n{table}\n", self.key, facts.join(" · "))
+        for Contradiction { about, answers } in &self.conflicts {
+            fact("CONFLICT", Some(format!("{about}: {}", answers.join(" or "))));
+        }
+        fact("failure", text(self.failure_code));
+        fact("channel", text(self.channel));
+        fact("account", text(self.account));
+        fact("mode", Some(self.environment.to_owned()));
+        fact("within", self.within.clone());
+        let waiting = (self.unpublished > 0).then(|| format!("{} not published yet", plural(self.unpublished)));
+        fact("events", waiting);
+        lines.push("\nWhat the webhooks changed, by the time of arrival (UTC):".to_owned());
+        if self.forgotten > 0 {
+            lines.push(format!("  {} older changes are not kept.", self.forgotten));
+        }
+        let width = self.history.iter().map(|change| change.stage.len()).max().unwrap_or_default();
+        for change in &self.history {
+            let fate = if change.conflict { "conflict" } else { "applied" };
+            let (received, stage, delivery) = (time(change.received_at), change.stage, short(change.delivery));
+            lines.push(format!("  {received}  {stage:<width$}  {fate:<8}  delivery {delivery}"));
+            let mut more = |text: String| lines.push(format!("{:23}{text}", ""));
+            if let Some(at) = change.occurred_at {
+                more(format!("happened  {}", time(at)));
+            }
+            match &change.events {
+                None => more("published something; what came before is not kept".to_owned()),
+                Some(events) if events.is_empty() => more("published nothing".to_owned()),
+                Some(events) => events.iter().for_each(|event| more(event.text())),
+            }
+        }
+        lines.push(String::new());
+        lines.join("\n")
     }
+}
+
+impl Event<'_> {
+    fn text(&self) -> String {
+        let again = if self.again { ", with more in it" } else { "" };
+        match self.id.filter(|_| self.waits) {
+            Some(id) => format!("waits     {}, event {}{again}", self.detail_type, short(id)),
+            None => format!("published {}{again}", self.detail_type),
+        }
+    }
+}
+
+fn contradictions(state: &State) -> Vec<Contradiction> {
+    fn answers<T: Ord + ToString>(about: String, stated: &Stated<T>) -> Option<Contradiction> {
+        let answers: Vec<_> = stated.answers().map(ToString::to_string).collect();
+        (stated.contradictions() > 0).then_some(Contradiction { about, answers })
+    }
+    let paid = answers("paid".to_owned(), &state.paid);
+    let requested = answers("requested".to_owned(), &state.requested);
+    let reference = answers("reference".to_owned(), &state.reference);
+    let of_captures = state.captures.iter().filter_map(|(id, amounts)| answers(format!("capture {id}"), amounts));
+    let mut all: Vec<_> = paid.into_iter().chain(requested).chain(reference).chain(of_captures).collect();
+    // What is left is between the captures, or between them and the total.
+    let captured: Vec<_> = state.captures.values().filter_map(Stated::only).map(ToString::to_string).collect();
+    if all.is_empty() && !captured.is_empty() && state.paid_in_all().is_none() {
+        let total = state.paid.only().map(|total| format!("{total} in all"));
+        let more = state.captures_overflow.then(|| "more captures than are kept".to_owned());
+        let answers = total.into_iter().chain([captured.join(" + ")]).chain(more).collect();
+        all.push(Contradiction { about: "captures".to_owned(), answers });
+    }
+    all
+}
+
+/// The history, each change with its events.
+fn changes(item: &Item) -> Vec<Change<'_>> {
+    let mut known: Option<State> = None;
+    item.history
+        .iter()
+        .map(|entry| {
+            let seen = only_stage(entry);
+            let after = known.clone().map_or_else(|| seen.clone(), |known| known.merge(seen.clone()));
+            let events = (item.forgotten == 0 || entry.quiet).then(|| events(item, entry, known.as_ref(), &after));
+            known = Some(after);
+            Change {
+                received_at: entry.received_at,
+                occurred_at: entry.occurred_at,
+                stage: entry.stage.as_str(),
+                event: &entry.event,
+                delivery: &entry.delivery,
+                token: &entry.token,
+                conflict: entry.conflict,
+                quiet: entry.quiet,
+                events,
+            }
+        })
+        .collect()
+}
+
+/// The events about a change: those that follow from the stages, and those that wait in the outbox.
+fn events<'a>(item: &'a Item, entry: &Entry, before: Option<&State>, after: &State) -> Vec<Event<'a>> {
+    if entry.quiet {
+        return Vec::new();
+    }
+    let reached = announce(before, after).into_iter().map(|it| (it.about.detail_type(), false));
+    let mut types: Vec<_> = reached.collect();
+    if types.is_empty() && !entry.conflict {
+        // The stage stays, so that more became known.
+        let money = after.stage.money_stage().filter(|money| *money != after.stage);
+        types.extend(money.into_iter().chain([after.stage]).map(|stage| (type_of(stage), true)));
+    }
+    types.extend(entry.conflict.then_some((CONFLICT, false)));
+    let waiting = item.outbox.iter().filter(|(_, pending)| pending.delivery == entry.delivery);
+    let mut waiting: Vec<_> = waiting.map(|(id, pending)| (id.as_str(), pending)).collect();
+    let published = types.into_iter().map(|(detail_type, again)| {
+        let position = waiting.iter().position(|(_, pending)| pending.detail_type == detail_type);
+        let id = position.map(|position| waiting.remove(position).0);
+        Event { detail_type, id, again, waits: id.is_some() }
+    });
+    let mut events: Vec<_> = published.collect();
+    events.extend(waiting.into_iter().map(|(id, pending)| Event {
+        detail_type: &pending.detail_type,
+        id: Some(id),
+        again: pending.update,
+        waits: true,
+    }));
+    events
+}
+
+/// What an entry of the history says by itself.
+fn only_stage(entry: &Entry) -> State {
+    State {
+        stage: entry.stage,
+        mark: None,
+        occurred_at: entry.occurred_at,
+        status: None,
+        event: entry.event.clone(),
+        failure_code: None,
+        paid: Stated::default(),
+        requested: Stated::default(),
+        captures: std::collections::BTreeMap::new(),
+        captures_overflow: false,
+        reference: Stated::default(),
+        account: None,
+        channel: None,
+        money_at: None,
+        given_up: None,
+    }
+}
+
+fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+fn spaced(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+fn capitalised(name: &str) -> String {
+    let mut chars = name.chars();
+    let first = chars.next().map(|c| c.to_ascii_uppercase());
+    spaced(&first.into_iter().chain(chars).collect::<String>())
+}
+
+fn plural(events: usize) -> String {
+    if events == 1 { "1 event is".to_owned() } else { format!("{events} events are") }
 }
 
 #[cfg(test)]
