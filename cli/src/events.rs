@@ -1,8 +1,9 @@
-//! `events`: lists the known webhooks. It reads the tables with which the processor recognises webhooks.
+//! `events`: lists the known webhooks, from the tables by which the processor recognises them; and the samples and stories
+//! that `trigger` sends.
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
@@ -11,7 +12,17 @@ use shared::{
     webhook::{self, Entry, Webhook},
 };
 
-use crate::samples::{self, Sample};
+use crate::{
+    samples::{self, Sample},
+    trigger::story::{self, Story},
+};
+
+/// The width of the list.
+const WIDTH: usize = 80;
+
+/// The columns for the name of an event, and for the name of a story.
+const NAME_WIDTH: usize = 33;
+const STORY_WIDTH: usize = 24;
 
 /// The text above the table in docs/webhooks.md. After a change, run `make docs`.
 const INTRODUCTION: &str = "\
@@ -33,7 +44,8 @@ keys that are read, and a sample body.
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Show one webhook in detail: the meaning of each status, the keys that are read, and a sample body.
+    /// Show one in detail: a webhook with the meaning of each status, the keys that are read and its samples; one sample; or
+    /// the steps of a story.
     name: Option<String>,
     /// List only the products whose name contains this text, in upper or lower case.
     #[arg(long)]
@@ -47,34 +59,83 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let entries: Vec<_> = webhook::catalogue().filter(|entry| options.includes(entry)).collect();
-    ensure!(!entries.is_empty(), "no such webhook is known; `xendit-hooks events` lists all known webhooks");
+    let found = match &options.name {
+        Some(name) => Found::named(name)?,
+        None => Found::of_product(options.product.as_deref())?,
+    };
     let text = if options.markdown {
-        markdown(&entries)
+        markdown(&found.entries)
     } else if options.json {
-        json(&entries)?
+        found.json()?
     } else if options.name.is_some() {
-        entries.iter().map(describe).collect::<Vec<_>>().join(
-            "
-",
-        )
+        found.describe()
     } else {
-        table(&entries)
+        found.list()
     };
     anstream::print!("{text}");
     Ok(ExitCode::SUCCESS)
 }
 
-impl Options {
-    fn includes(&self, entry: &Entry) -> bool {
-        let is_in_product = |text: &String| entry.product.to_lowercase().contains(&text.to_lowercase());
-        self.name.as_ref().is_none_or(|name| name == entry.event) && self.product.as_ref().is_none_or(is_in_product)
+/// What is listed or shown.
+struct Found {
+    entries: Vec<Entry>,
+    samples: Vec<Sample>,
+    stories: Vec<&'static Story>,
+}
+
+impl Found {
+    /// The products whose name contains a text; everything, without one.
+    fn of_product(product: Option<&str>) -> Result<Self> {
+        let product = product.map(str::to_lowercase);
+        let is_in_product = |entry: &Entry| {
+            product.as_ref().is_none_or(|product| entry.product.to_lowercase().contains(product.as_str()))
+        };
+        let entries: Vec<_> = webhook::catalogue().filter(is_in_product).collect();
+        if entries.is_empty() {
+            bail!("no product has such a name; `xendit-hooks events` lists them");
+        }
+        let is_listed = |sample: &Sample| match recognise(sample.body) {
+            Some(entry) => entries.contains(&entry),
+            None => product.is_none(),
+        };
+        let samples = samples::all().into_iter().filter(is_listed).collect();
+        let stories = story::ALL.iter().filter(|_| product.is_none()).collect();
+        Ok(Self { entries, samples, stories })
+    }
+
+    /// The webhook, the sample or the story with a name.
+    fn named(name: &str) -> Result<Self> {
+        let all = Self::of_product(None)?;
+        let is_event = |entry: &Entry| entry.event == name;
+        if let Some(story) = all.stories.iter().find(|story| story.full_name() == name) {
+            return Ok(Self { entries: Vec::new(), samples: Vec::new(), stories: vec![story] });
+        }
+        if all.entries.iter().any(is_event) {
+            let entries: Vec<_> = all.entries.into_iter().filter(is_event).collect();
+            let is_of_it = |sample: &Sample| recognise(sample.body).is_some_and(|entry| entries.contains(&entry));
+            let samples = all.samples.into_iter().filter(is_of_it).collect();
+            return Ok(Self { entries, samples, stories: Vec::new() });
+        }
+        if let Some(sample) = samples::find(name) {
+            let entries = recognise(sample.body).into_iter().collect();
+            return Ok(Self { entries, samples: vec![sample], stories: Vec::new() });
+        }
+        let stories: Vec<_> = all.stories.iter().map(|story| story.full_name()).collect();
+        let names = all.entries.iter().map(|entry| entry.event).chain(all.samples.iter().map(|sample| sample.name));
+        match samples::closest(name, names.chain(stories.iter().map(String::as_str))) {
+            Some(meant) => bail!("no such webhook is known: `{name}`; did you mean `{meant}`?"),
+            None => bail!("no such webhook is known: `{name}`; `xendit-hooks events` lists all"),
+        }
+    }
+
+    fn samples_of(&self, entry: &Entry) -> impl Iterator<Item = &Sample> {
+        self.samples.iter().filter(move |sample| recognise(sample.body).is_some_and(|of| of == *entry))
     }
 }
 
 /// One webhook as a JSON line.
 #[derive(Serialize)]
-struct Line<'a> {
+struct Webhooks<'a> {
     product: &'a str,
     topic: String,
     event: &'a str,
@@ -87,42 +148,107 @@ struct Line<'a> {
     /// Each status with its stage. Null: the stage does not depend on the status.
     statuses: Option<&'a [(&'a str, Stage)]>,
     keys: &'a [&'a str],
+    /// The names of its samples, for `trigger`.
+    samples: Vec<&'a str>,
 }
 
-fn json(entries: &[Entry]) -> Result<String> {
-    let mut text = String::new();
-    for entry in entries {
-        let line = Line {
-            product: entry.product,
-            topic: entry.topic(),
-            event: entry.event,
-            named: entry.is_named,
-            callback_type: entry.callback_type(),
-            stages: &entry.stages,
-            without_status: entry.without_status,
-            statuses: entry.statuses.as_deref(),
-            keys: &entry.keys,
-        };
-        text += &serde_json::to_string(&line)?;
-        text += "\n";
-    }
-    Ok(text)
+/// One story as a JSON line.
+#[derive(Serialize)]
+struct StoryLine {
+    story: String,
+    says: &'static str,
+    /// The names of the samples that it sends.
+    steps: Vec<&'static str>,
 }
 
-fn table(entries: &[Entry]) -> String {
-    let mut table = Table::new();
-    table.load_style(NOTHING);
-    table.set_header(["product", "topic", "event", "kind.phase", "callback type"]);
-    for entry in entries {
-        table.add_row([
-            entry.product.to_owned(),
-            entry.topic(),
-            event_name(entry),
-            stages(entry, ""),
-            entry.callback_type().unwrap_or_default(),
-        ]);
+impl Found {
+    fn json(&self) -> Result<String> {
+        let mut text = String::new();
+        for entry in &self.entries {
+            let line = Webhooks {
+                product: entry.product,
+                topic: entry.topic(),
+                event: entry.event,
+                named: entry.is_named,
+                callback_type: entry.callback_type(),
+                stages: &entry.stages,
+                without_status: entry.without_status,
+                statuses: entry.statuses.as_deref(),
+                keys: &entry.keys,
+                samples: self.samples_of(entry).map(|sample| sample.name).collect(),
+            };
+            text += &serde_json::to_string(&line)?;
+            text += "\n";
+        }
+        for story in &self.stories {
+            let steps = story.steps.iter().map(|step| step.sample).collect();
+            text += &serde_json::to_string(&StoryLine { story: story.full_name(), says: story.says, steps })?;
+            text += "\n";
+        }
+        Ok(text)
     }
-    format!("{table}\n")
+
+    fn list(&self) -> String {
+        let mut text = String::from("The webhooks that are recognised, with what each can report:\n");
+        let mut product = "";
+        for entry in &self.entries {
+            if entry.product != product {
+                product = entry.product;
+                let _ = writeln!(text, "\n{product}");
+            }
+            let stages = in_lines(entry.stages.iter().map(|stage| stage.as_str()), ",", NAME_WIDTH + 3);
+            let name = event_name(entry);
+            if name.len() > NAME_WIDTH {
+                let _ = writeln!(text, "  {name}\n  {:NAME_WIDTH$} {stages}", "");
+            } else {
+                let _ = writeln!(text, "  {name:<NAME_WIDTH$} {stages}");
+            }
+        }
+        let samples = in_lines(self.samples.iter().map(|sample| sample.name), "", 2);
+        let _ = writeln!(text, "\nSamples, to send with `xendit-hooks trigger NAME`:\n  {samples}");
+        if !self.stories.is_empty() {
+            text += "\nStories, to send with the same command:\n";
+        }
+        for story in &self.stories {
+            let says = in_lines(story.says.split(' '), "", STORY_WIDTH + 3);
+            let _ = writeln!(text, "  {:<STORY_WIDTH$} {says}", story.full_name());
+        }
+        text
+    }
+
+    fn describe(&self) -> String {
+        let mut texts: Vec<_> = self.entries.iter().map(|entry| self.describe_webhook(entry)).collect();
+        // Samples of webhooks that are not recognised.
+        texts.extend(self.samples.iter().filter(|_| self.entries.is_empty()).map(describe_sample));
+        texts.extend(self.stories.iter().map(|story| {
+            let mut text = format!("{}\n{}\n\n", story.full_name(), story.says);
+            for (index, step) in story.steps.iter().enumerate() {
+                let _ = writeln!(text, "{}. {}", index + 1, step.sample);
+            }
+            text
+        }));
+        texts.join("\n")
+    }
+}
+
+/// Words on lines that are no longer than the width. Each line but the first is indented.
+fn in_lines<'a>(words: impl Iterator<Item = &'a str>, separator: &str, indent: usize) -> String {
+    let mut lines = vec![String::new()];
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if indent + line.len() + separator.len() * 2 + 1 + word.len() <= WIDTH => {
+                line.extend([separator, " ", word]);
+            }
+            last => {
+                if let Some(line) = last {
+                    line.push_str(separator);
+                }
+                lines.push(word.to_owned());
+            }
+        }
+    }
+    lines.join(&format!("\n{:indent$}", ""))
 }
 
 fn markdown(entries: &[Entry]) -> String {
@@ -147,27 +273,33 @@ fn stages(entry: &Entry, quote: &str) -> String {
     stages.join(", ")
 }
 
-/// One webhook in detail.
-fn describe(entry: &Entry) -> String {
-    let mut statuses = Table::new();
-    statuses.load_style(NOTHING);
-    for (status, stage) in entry.statuses.iter().flatten() {
-        statuses.add_row([*status, stage.as_str()]);
+impl Found {
+    /// One webhook in detail.
+    fn describe_webhook(&self, entry: &Entry) -> String {
+        let mut statuses = Table::new();
+        statuses.load_style(NOTHING);
+        for (status, stage) in entry.statuses.iter().flatten() {
+            statuses.add_row([*status, stage.as_str()]);
+        }
+        if let Some(stage) = entry.without_status {
+            let status = if entry.statuses.is_none() { "(any)" } else { "(none)" };
+            statuses.add_row([status, stage.as_str()]);
+        }
+        let mut text = format!("{}: {}\n\n", entry.product, event_name(entry));
+        let _ = writeln!(text, "url             …/webhook/{}", entry.topic());
+        let _ = writeln!(text, "callback type   {}", entry.callback_type().as_deref().unwrap_or("none"));
+        let _ = writeln!(text, "keys            {}", entry.keys.join(", "));
+        let _ = writeln!(text, "\nstatus\n{statuses}");
+        for sample in self.samples_of(entry) {
+            text += "\n";
+            text += &describe_sample(sample);
+        }
+        text
     }
-    if let Some(stage) = entry.without_status {
-        let status = if entry.statuses.is_none() { "(any)" } else { "(none)" };
-        statuses.add_row([status, stage.as_str()]);
-    }
-    let mut text = format!("{}: {}\n\n", entry.product, event_name(entry));
-    let _ = writeln!(text, "url             …/webhook/{}", entry.topic());
-    let _ = writeln!(text, "callback type   {}", entry.callback_type().as_deref().unwrap_or("none"));
-    let _ = writeln!(text, "keys            {}", entry.keys.join(", "));
-    let _ = writeln!(text, "\nstatus\n{statuses}");
-    let is_sample = |sample: &Sample| recognise(sample.body).is_some_and(|other| other == *entry);
-    for sample in samples::all().into_iter().filter(is_sample) {
-        let _ = writeln!(text, "\nevents/webhooks/{}.json\n{}", sample.name, sample.body.trim_end());
-    }
-    text
+}
+
+fn describe_sample(sample: &Sample) -> String {
+    format!("events/webhooks/{}.json\n{}\n", sample.name, sample.body.trim_end())
 }
 
 fn recognise(body: &str) -> Option<Entry> {

@@ -42,10 +42,32 @@ fn a_webhook_is_listed_with_its_url_and_stages() {
     assert_eq!(succeeded["stages"], serde_json::json!(["payment.succeeded"]));
     let invoice = all.iter().find(|line| line["event"] == "invoice").unwrap();
     assert_eq!((&invoice["named"], &invoice["without_status"]), (&false.into(), &Value::Null));
-    assert_eq!(
-        events(&[]).unwrap().lines().count(),
-        all.len() + 1,
-        "the table must have a header and one line per webhook"
+    assert_eq!(invoice["samples"][0], "invoice.expired");
+    let list = events(&[]).unwrap();
+    let words: Vec<_> = list.split_whitespace().map(|word| word.trim_matches(['(', ')', ','])).collect();
+    for line in all.iter().filter(|line| line["event"].is_string()) {
+        let event_and_stage = [&line["event"], &line["stages"][0]].map(|word| word.as_str().unwrap());
+        assert!(words.windows(2).any(|pair| pair == event_and_stage), "{line} is not listed: {list}");
+    }
+    assert!(list.lines().all(|line| line.chars().count() <= 80), "{list}");
+}
+
+#[test]
+fn samples_and_stories_are_listed_and_shown_by_the_same_command() {
+    let list = events(&[]).unwrap();
+    let words: Vec<_> = list.split_whitespace().collect();
+    for file in fs::read_dir(root().join("events/webhooks")).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        assert!(words.contains(&name.trim_end_matches(".json")), "{name} is not listed");
+    }
+    assert!(words.contains(&"story:late") && words.contains(&"story:3mb"), "{list}");
+    let story = lines(&["story:expired-then-paid", "--json"]).remove(0);
+    assert_eq!(story["steps"], serde_json::json!(["invoice.expired", "invoice.paid"]));
+    assert!(events(&["story:expired-then-paid"]).unwrap().ends_with("1. invoice.expired\n2. invoice.paid\n"));
+    let sample = events(&["invoice.paid"]).unwrap();
+    assert!(
+        sample.contains("events/webhooks/invoice.paid.json") && !sample.contains("invoice.expired.json"),
+        "{sample}"
     );
 }
 
@@ -72,4 +94,9 @@ fn a_webhook_is_shown_with_its_statuses_keys_and_sample_bodies() {
 #[test]
 fn an_unknown_name_is_an_error() {
     assert!(events(&["moon.landed"]).unwrap_err().contains("no such webhook"));
+    for (name, meant) in
+        [("paymnt.capture", "payment.capture"), ("invoice.payd", "invoice.paid"), ("story:payd", "story:paid")]
+    {
+        assert!(events(&[name]).unwrap_err().contains(&format!("did you mean `{meant}`?")), "{name}");
+    }
 }
