@@ -2,12 +2,12 @@
 //!
 //! A dead letter is a webhook that could not be processed. It stays in the queue for 14 days.
 //!
-//! **Invariant:** looking takes nothing away. A message is hidden from others only while it is looked at; whatever happens
-//! meanwhile, it is made visible again.
+//! **Invariant:** looking takes nothing away. A message is hidden from others only while it is looked at, and made visible
+//! again also after an error or Ctrl-C. Only if this program is killed does it stay hidden, for half a minute.
 
-use std::{borrow::Cow, collections::BTreeMap, process::ExitCode, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, future::pending, process::ExitCode, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use aws_config::SdkConfig;
 use aws_sdk_sqs::{
     Client,
@@ -126,7 +126,9 @@ fn list(letters: &[DeadLetter], more: bool, json: bool, stack: &str) -> Result<E
             line.reason.to_owned(),
         ]);
     }
-    anstream::println!("{table}");
+    for row in table.lines() {
+        anstream::println!("{}", row.trim_end());
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -143,7 +145,7 @@ impl DeadLetters {
 
     /// All dead letters, oldest first, and whether there are more than are looked at.
     async fn all(&self) -> Result<(Vec<DeadLetter>, bool)> {
-        let messages = self.look(WAIT, |_| false).await?;
+        let messages = self.look(WAIT, |_| false, tokio::signal::ctrl_c()).await?;
         let more = messages.len() >= MAX_LETTERS;
         let mut letters: Vec<_> = messages.into_values().map(DeadLetter::read).collect();
         letters.sort_by_key(|letter| letter.sent_at);
@@ -153,18 +155,24 @@ impl DeadLetters {
     /// Why a delivery is in the dead-letter queue. `None`: it was not found there.
     pub(crate) async fn reason(&self, delivery: &str) -> Result<Option<String>> {
         let is_it = |message: &Message| DeadLetter::read(message.clone()).delivery() == Some(delivery);
-        let messages = self.look(Duration::ZERO, is_it).await?;
+        let messages = self.look(Duration::ZERO, is_it, pending()).await?;
         let mut letters = messages.into_values().map(DeadLetter::read);
         let letter = letters.find(|letter| letter.delivery() == Some(delivery));
         Ok(letter.map(|letter| letter.reason().to_owned()))
     }
 
-    /// Receives messages until there are no others, or until one is found, and makes them visible again.
-    async fn look(&self, wait: Duration, found: impl Fn(&Message) -> bool) -> Result<BTreeMap<String, Message>> {
+    /// Receives messages until there are no others, until one is found, or until it is interrupted, and makes them visible
+    /// again.
+    async fn look(
+        &self,
+        wait: Duration,
+        found: impl Fn(&Message) -> bool,
+        interrupted: impl Future<Output = std::io::Result<()>>,
+    ) -> Result<BTreeMap<String, Message>> {
         let mut messages = BTreeMap::new();
         let looked = tokio::select! {
             looked = self.receive_into(&mut messages, wait, found) => looked,
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+            _ = interrupted => Err(anyhow!("interrupted")),
         };
         self.release(messages.values()).await;
         looked.map(|()| messages)

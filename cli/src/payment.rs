@@ -50,7 +50,7 @@ struct Story<'a> {
     version: u32,
     key: &'a str,
     environment: &'a str,
-    kind: &'static str,
+    kind: Kind,
     phase: &'static str,
     stage: &'static str,
     id: String,
@@ -180,7 +180,7 @@ impl<'a> Story<'a> {
             version: VERSION,
             key: item.key.as_str(),
             environment,
-            kind: item.kind().as_str(),
+            kind: item.kind(),
             phase: state.stage.phase(),
             stage: state.stage.as_str(),
             id: ids.pop().unwrap_or_default(),
@@ -207,7 +207,7 @@ impl<'a> Story<'a> {
     }
 
     fn text(&self) -> String {
-        let mut lines = vec![format!("{} {}", capitalised(self.kind), self.id)];
+        let mut lines = vec![format!("{} {}", capitalised(self.kind.as_str()), self.id)];
         let mut fact = |name: &str, value: Option<String>| {
             lines.extend(value.map(|value| format!("  {name:<11} {value}")));
         };
@@ -220,7 +220,7 @@ impl<'a> Story<'a> {
         fact("state", Some(format!("{}{late}", spaced(self.phase))));
         fact("reference", text(self.reference));
         let at = self.paid_at.map(|at| format!(" on {}", time(at))).unwrap_or_default();
-        fact("paid", self.paid.as_ref().map(|money| format!("{money}{at}")));
+        fact(self.money_word(), self.paid.as_ref().map(|money| format!("{money}{at}")));
         let mismatch = if self.amount_mismatch { ", not what was paid" } else { "" };
         fact("requested", self.requested.map(|money| format!("{money}{mismatch}")));
         for Capture { id, amount } in &self.captures {
@@ -250,6 +250,7 @@ impl<'a> Story<'a> {
             if let Some(at) = change.occurred_at {
                 more(format!("happened  {}", time(at)));
             }
+            more(format!("webhook   {}, token {}", change.event, change.token));
             match &change.events {
                 None => more("published something; what came before is not kept".to_owned()),
                 Some(events) if events.is_empty() => more("published nothing".to_owned()),
@@ -261,9 +262,20 @@ impl<'a> Story<'a> {
     }
 }
 
+impl Story<'_> {
+    /// What was done with the money.
+    fn money_word(&self) -> &'static str {
+        match self.kind {
+            Kind::Payout | Kind::PayoutBatch => "sent",
+            Kind::Refund => "refunded",
+            _ => "paid",
+        }
+    }
+}
+
 impl Event<'_> {
     fn text(&self) -> String {
-        let again = if self.again { ", with more in it" } else { "" };
+        let again = if self.again { " again, because more is known" } else { "" };
         match self.id.filter(|_| self.waits) {
             Some(id) => format!("waits     {}, event {}{again}", self.detail_type, short(id)),
             None => format!("published {}{again}", self.detail_type),
