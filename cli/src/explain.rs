@@ -1,17 +1,18 @@
 //! `explain`: shows how the processor reads a webhook body. It runs the processor's own code, without AWS.
 
-use std::{io::Read as _, path::PathBuf, process::ExitCode};
+use std::{io::Read as _, iter, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use ledger::state::State;
 use serde::Serialize;
 use shared::{lifecycle::Kind, topic::Topic, webhook::Webhook};
 
+use crate::samples;
+
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The files to read, with one body each. `-` reads standard input.
+    /// The files to read, with one body each; names of samples, such as `invoice.paid`; or `-` for standard input.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// The topic in the URL, as in /webhook/TOPIC. It helps to recognise a body without an event name.
@@ -46,24 +47,16 @@ struct Explanation {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
-    table.set_header(["file", "event", "kind.phase", "id", "reference", "amount", "notes"]);
     let mut failed = false;
     for file in &options.files {
         match explain(file, options.topic.as_ref()) {
             Ok(explanation) if options.json => anstream::println!("{}", serde_json::to_string(&explanation)?),
-            Ok(explanation) => {
-                table.add_row(row(&explanation));
-            }
+            Ok(explanation) => anstream::println!("{}", text(&explanation)),
             Err(error) => {
                 failed = true;
                 anstream::eprintln!("error: {error:#}");
             }
         }
-    }
-    if table.row_count() > 0 {
-        anstream::println!("{table}");
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -73,6 +66,8 @@ fn explain(file: &PathBuf, topic: Option<&Topic>) -> Result<Explanation> {
     let mut body = Vec::new();
     if name == "-" {
         std::io::stdin().read_to_end(&mut body).context("cannot read standard input")?;
+    } else if let Some(sample) = samples::find(&name).filter(|_| !file.exists()) {
+        body.extend_from_slice(sample.body.as_bytes());
     } else {
         body = std::fs::read(file).with_context(|| format!("cannot read {name}"))?;
     }
@@ -96,20 +91,18 @@ fn explain(file: &PathBuf, topic: Option<&Topic>) -> Result<Explanation> {
     })
 }
 
-fn row(explanation: &Explanation) -> [String; 7] {
-    let file = explanation.file.rsplit('/').next().unwrap_or(&explanation.file).to_owned();
+fn text(explanation: &Explanation) -> String {
+    let Explanation { event, kind, phase, id, reference, reason, drift, .. } = explanation;
+    let file = explanation.file.rsplit('/').next().unwrap_or(&explanation.file);
     let amount = match (&explanation.currency, &explanation.amount) {
-        (Some(currency), Some(amount)) => format!("{currency} {amount}"),
+        (Some(currency), Some(amount)) => format!("  {currency} {amount}"),
         _ => String::new(),
     };
-    let notes: Vec<_> = explanation.reason.iter().chain(&explanation.drift).cloned().collect();
-    [
-        file,
-        explanation.event.clone(),
-        format!("{}.{}", explanation.kind, explanation.phase),
-        explanation.id.clone(),
-        explanation.reference.clone().unwrap_or_default(),
-        amount,
-        notes.join("; "),
-    ]
+    let event = (*event != format!("{kind}.{phase}")).then_some(event);
+    let facts = [("event", event), ("id", Some(id)), ("reference", reference.as_ref()), ("unknown", reason.as_ref())];
+    let facts = facts.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let facts = facts.chain(drift.iter().map(|drift| ("unexpected", drift)));
+    let lines = facts.map(|(name, value)| format!("  {name:<10} {value}"));
+    let lines: Vec<_> = iter::once(format!("{file}: {kind}.{phase}{amount}")).chain(lines).collect();
+    lines.join("\n")
 }

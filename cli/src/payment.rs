@@ -400,6 +400,9 @@ fn plural(events: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ledger::{item::Step, update::Update};
+    use shared::{envelope::Delivery, webhook::Webhook};
+
     use super::*;
 
     #[test]
@@ -408,5 +411,94 @@ mod tests {
         let by_id = keys("inv-1");
         assert!(by_id.iter().any(|key| key.as_str() == "live#payout#inv-1"));
         assert_eq!(by_id.len(), 2 * Kind::ALL.len());
+    }
+    const AT: &str = "2026-01-02T03:04:05Z";
+
+    /// An invoice after webhooks with these statuses, amounts and times in minutes.
+    fn invoice(webhooks: &[(&str, u32, u32)]) -> Item {
+        let mut known = None;
+        for (index, (status, amount, minute)) in webhooks.iter().enumerate() {
+            let body = format!(
+                r#"{{"id":"i","external_id":"o","user_id":"u","merchant_name":"m","currency":"IDR","status":"{status}",
+                    "amount":{amount},"paid_amount":{amount},"updated":"2026-01-02T03:{minute:02}:00Z"}}"#
+            );
+            let delivery = Delivery {
+                id: format!("d-{index}"),
+                received_at: AT.parse().unwrap(),
+                environment: Environment::Test,
+                token: "test".to_owned(),
+                topic: None,
+                webhook_id: None,
+                api_version: None,
+                content_type: None,
+            };
+            let update = Update::new(&Webhook::parse(body.as_bytes(), None).unwrap(), delivery);
+            if let Step::Write(item) = Item::step(known.as_ref(), &update).unwrap() {
+                known = Some(*item);
+            }
+        }
+        known.unwrap()
+    }
+
+    /// The events of each change, as text.
+    fn told(item: &Item) -> Vec<String> {
+        let texts = |change: &Change<'_>| {
+            let texts = change.events.iter().flatten().map(Event::text).collect::<Vec<_>>();
+            texts.join("; ")
+        };
+        Story::of(item).history.iter().map(texts).collect()
+    }
+
+    #[test]
+    fn each_change_has_the_events_that_the_ledger_has_made_of_it() {
+        let webhooks = [("SETTLED", 100, 2), ("PAID", 100, 1), ("EXPIRED", 100, 0), ("SETTLED", 200, 2)];
+        let mut item = invoice(&webhooks);
+        for change in Story::of(&item).history {
+            let pending = item.outbox.values().filter(|it| it.delivery == change.delivery);
+            let mut made: Vec<_> = pending.map(|it| it.detail_type.as_str()).collect();
+            let mut told: Vec<_> = change.events.unwrap().into_iter().map(|event| event.detail_type).collect();
+            made.sort_unstable();
+            told.sort_unstable();
+            assert_eq!(told, made, "{}", change.delivery);
+        }
+        item.outbox.clear();
+        let again = "again, because more is known";
+        assert_eq!(
+            told(&item),
+            [
+                "published invoice.paid; published invoice.settled".to_owned(),
+                // Only when it was paid became known.
+                String::new(),
+                format!("published invoice.paid {again}; published invoice.settled {again}"),
+                "published webhook.conflict".to_owned(),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_event_that_is_not_published_yet_waits_with_its_id() {
+        let item = invoice(&[("PAID", 100, 1)]);
+        let id = item.outbox.keys().next().unwrap();
+        assert_eq!(told(&item), [format!("waits     invoice.paid, event {}", short(id))]);
+        assert!(Story::of(&item).text().contains("  events      1 event is not published yet\n"));
+    }
+
+    #[test]
+    fn a_story_whose_beginning_is_not_kept_does_not_guess_the_events() {
+        let mut item = invoice(&[("PAID", 100, 1)]);
+        item.outbox.clear();
+        item.forgotten = 3;
+        let story = Story::of(&item);
+        assert!(story.history[0].events.is_none());
+        let text = story.text();
+        assert!(text.contains("3 older changes are not kept") && text.contains("published something"), "{text}");
+    }
+
+    #[test]
+    fn contradictions_are_told_with_all_answers() {
+        let item = invoice(&[("PAID", 100, 1), ("PAID", 200, 1)]);
+        let told: Vec<_> = Story::of(&item).conflicts.into_iter().map(|it| (it.about, it.answers)).collect();
+        let answers = vec!["IDR 100".to_owned(), "IDR 200".to_owned()];
+        assert_eq!(told, [("paid".to_owned(), answers.clone()), ("requested".to_owned(), answers)]);
     }
 }

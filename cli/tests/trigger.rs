@@ -329,6 +329,16 @@ fn a_mistyped_name_or_path_is_told_before_anything_is_sent() {
 }
 
 #[test]
+fn a_sample_is_explained_by_its_name() {
+    let text = String::from_utf8(run(&["explain", "invoice.paid"]).stdout).unwrap();
+    assert_eq!(
+        text,
+        "invoice.paid: invoice.paid  IDR 510000\n  event      invoice\n  id         6748105a77f16ebe0cc583a7\n  \
+         reference  payment-link-example\n"
+    );
+}
+
+#[test]
 fn nothing_can_be_sent_zero_times() {
     let output = run(&["trigger", "invoice.paid", "--times", "0"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
