@@ -48,7 +48,7 @@ pub(crate) struct Options {
     /// the steps of a story.
     name: Option<String>,
     /// List only the products whose name contains this text, in upper or lower case.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "name")]
     product: Option<String>,
     /// Print one JSON object per line.
     #[arg(long)]

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use jiff::Timestamp;
 use ledger::state::State;
@@ -41,6 +41,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The variable with the callback token of a deployed stack.
 const TOKEN_VARIABLE: &str = "XENDIT_CALLBACK_TOKEN";
+
+/// The stack that real money is in.
+const LIVE: &str = "live";
 
 /// Nobody's token, for the story of a stranger.
 const WRONG_TOKEN: &str = "not-the-callback-token-0123456789";
@@ -227,6 +230,11 @@ impl Options {
                 watch,
             });
         }
+        ensure!(
+            self.stack.name() != LIVE,
+            "in the stack `{LIVE}`, a webhook that Xendit has not sent would look like real money; if you mean it, give the \
+             stack's URL with --url"
+        );
         let stack = self.stack.find().await?;
         let token = self.token.clone().or_else(|| stack.token.clone()).with_context(|| {
             format!("the stack `{}` does not tell its callback token; put it into {TOKEN_VARIABLE}", self.stack.name())

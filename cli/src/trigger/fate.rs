@@ -14,7 +14,7 @@ use aws_sdk_sqs::types::QueueAttributeName::{
 use jiff::Timestamp;
 use ledger::{
     dynamo::DynamoLedger,
-    item::{Item, Step},
+    item::{Item, Pending, Step},
     key::Key,
     store::Ledger as _,
     update::Update,
@@ -111,6 +111,13 @@ pub(super) struct Learned {
     pub(super) events: Option<Vec<Event>>,
 }
 
+impl Learned {
+    /// Whether an event is not known to be published.
+    fn waits(&self) -> bool {
+        self.events.iter().flatten().any(|event| event.waits)
+    }
+}
+
 impl From<Fate> for Learned {
     fn from(fate: Fate) -> Self {
         let events = match fate {
@@ -156,22 +163,24 @@ impl Watch {
         let start = Instant::now();
         let (mut quiet_since, mut looked) = (None, start);
         loop {
-            let found = self.find(sent, delivery).await?;
+            tokio::time::sleep(INTERVAL).await;
             let is_last = start.elapsed() > PATIENCE;
-            if let Some((item, update)) = &found
-                && let Some(learned) = changed(item, update, before)
-                && (is_last || learned.events.iter().flatten().all(|event| !event.waits))
-            {
-                return Ok(learned);
-            }
-            let known = found.and_then(|(item, update)| nothing_new(&item, &update));
-            if self.is_queue_empty().await? {
-                if let Some(fate) = known {
+            let seen = self.find(sent, delivery).await?.map(|(item, update)| Seen::of(&item, &update, before));
+            let nothing_new = match seen {
+                Some(Seen::Changed(learned)) if is_last || !learned.waits() => return Ok(learned),
+                Some(Seen::Changed(_)) => continue,
+                Some(Seen::NothingNew(fate)) => Some(fate),
+                Some(Seen::Nothing) | None => None,
+            };
+            quiet_since = if self.is_queue_empty().await? { quiet_since.or(Some(Instant::now())) } else { None };
+            if let Some(fate) = nothing_new {
+                if quiet_since.is_some() {
                     return Ok(fate.into());
                 }
-                quiet_since = quiet_since.or(Some(Instant::now()));
-            } else {
-                quiet_since = None;
+                if is_last {
+                    return Ok(Fate::StillQueued(Some("it says nothing new".to_owned())).into());
+                }
+                continue;
             }
             let is_quiet = quiet_since.is_some_and(|since: Instant| since.elapsed() > QUIET);
             if is_last || (is_quiet && looked.elapsed() > QUIET) || looked.elapsed() > LOOK_INTERVAL {
@@ -181,10 +190,8 @@ impl Watch {
                 looked = Instant::now();
             }
             if is_last {
-                let why = known.map(|_| "it says nothing new, but the queue is not empty".to_owned());
-                return Ok(Fate::StillQueued(why).into());
+                return Ok(Fate::StillQueued(None).into());
             }
-            tokio::time::sleep(INTERVAL).await;
         }
     }
 
@@ -222,40 +229,121 @@ impl Watch {
     }
 }
 
-/// The fate of a delivery that is in the history of its subject.
-fn changed(item: &Item, update: &Update, before: Option<&Item>) -> Option<Learned> {
-    let delivery = &update.delivery.id;
-    let position = item.history.iter().position(|entry| entry.delivery == *delivery)?;
-    let fate = match update.observation.unknown {
-        _ if item.is_conflict_of(delivery) => Fate::Conflict,
-        Some(reason) => Fate::Unknown(reason.to_string()),
-        None => Fate::Applied,
-    };
-    // What was published follows from the subject as it was, if the delivery's change came next.
-    let previous = position.checked_sub(1).and_then(|previous| item.history.get(previous));
-    let is_next = previous == before.and_then(|before| before.history.last());
-    let next = Item::step(before, update).ok().filter(|_| is_next);
-    let events = next.and_then(|step| match step {
-        Step::Write(next) => Some(next),
-        Step::Duplicate | Step::Stale => None,
-    });
-    let events = events.map(|next| {
-        let event = |(id, pending): (&str, &ledger::item::Pending)| Event {
-            detail_type: pending.detail_type.clone(),
-            id: id.to_owned(),
-            update: pending.update,
-            waits: item.outbox.contains_key(id),
-        };
-        next.pending_of(delivery).into_iter().filter(|(_, it)| it.delivery == *delivery).map(event).collect()
-    });
-    Some(Learned { fate, events })
+/// What the ledger says about a delivery.
+enum Seen {
+    /// It changed its subject.
+    Changed(Learned),
+    /// The ledger holds all that it says, or more. States only grow, so that this stays true.
+    NothingNew(Fate),
+    /// It was not recorded yet.
+    Nothing,
 }
 
-/// The fate of a delivery that says nothing which the ledger does not hold. States only grow, so that it stays true.
-fn nothing_new(item: &Item, update: &Update) -> Option<Fate> {
-    match Item::step(Some(item), update).ok()? {
-        Step::Duplicate => Some(Fate::Duplicate),
-        Step::Stale => Some(Fate::OlderNews),
-        Step::Write(_) => None,
+impl Seen {
+    /// `before`: the subject before the delivery was sent.
+    fn of(item: &Item, update: &Update, before: Option<&Item>) -> Self {
+        let delivery = &update.delivery.id;
+        if let Some(position) = item.history.iter().position(|entry| entry.delivery == *delivery) {
+            let fate = match update.observation.unknown {
+                _ if item.is_conflict_of(delivery) => Fate::Conflict,
+                Some(reason) => Fate::Unknown(reason.to_string()),
+                None => Fate::Applied,
+            };
+            return Self::Changed(Learned { fate, events: events(item, position, update, before) });
+        }
+        match Item::step(Some(item), update) {
+            Ok(Step::Duplicate) => Self::NothingNew(Fate::Duplicate),
+            Ok(Step::Stale) => Self::NothingNew(Fate::OlderNews),
+            Ok(Step::Write(_)) | Err(_) => Self::Nothing,
+        }
+    }
+}
+
+/// The events about the change at a position in the history. They follow from the subject as it was before, if nothing else
+/// came between.
+fn events(item: &Item, position: usize, update: &Update, before: Option<&Item>) -> Option<Vec<Event>> {
+    let previous = position.checked_sub(1).and_then(|previous| item.history.get(previous));
+    if previous != before.and_then(|before| before.history.last()) {
+        return None;
+    }
+    let Ok(Step::Write(next)) = Item::step(before, update) else { return None };
+    let of_it = next.pending_of(&update.delivery.id).into_iter();
+    let of_it = of_it.filter(|(_, pending)| pending.delivery == update.delivery.id);
+    let event = |(id, pending): (&str, &Pending)| Event {
+        detail_type: pending.detail_type.clone(),
+        id: id.to_owned(),
+        update: pending.update,
+        waits: item.outbox.contains_key(id),
+    };
+    Some(of_it.map(event).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn update(delivery: &str, status: &str, amount: u32) -> Update {
+        let body = format!(
+            r#"{{"id":"i","external_id":"o","user_id":"u","merchant_name":"m","currency":"IDR","status":"{status}",
+                "amount":{amount},"paid_amount":{amount},"paid_at":"2026-01-02T03:00:00Z"}}"#
+        );
+        let delivery = Delivery {
+            id: delivery.to_owned(),
+            received_at: "2026-01-02T03:04:05Z".parse().unwrap(),
+            environment: Environment::Test,
+            token: "test".to_owned(),
+            topic: None,
+            webhook_id: None,
+            api_version: None,
+            content_type: None,
+        };
+        Update::new(&Webhook::parse(body.as_bytes(), None).unwrap(), delivery)
+    }
+
+    fn after(before: Option<&Item>, update: &Update) -> Item {
+        let Step::Write(item) = Item::step(before, update).unwrap() else { panic!("nothing changed") };
+        *item
+    }
+
+    fn learned(item: &Item, update: &Update, before: Option<&Item>) -> Learned {
+        let Seen::Changed(learned) = Seen::of(item, update, before) else { panic!("it changed something") };
+        learned
+    }
+
+    #[test]
+    fn a_change_whose_events_wait_is_a_change_and_no_duplicate() {
+        let paid = update("d-1", "PAID", 100);
+        let mut item = after(None, &paid);
+        let waiting = learned(&item, &paid, None);
+        assert!(waiting.fate == Fate::Applied && waiting.waits());
+        item.outbox.clear();
+        let published = learned(&item, &paid, None);
+        assert!(published.fate == Fate::Applied && !published.waits());
+        assert_eq!(published.events.unwrap()[0].id, waiting.events.unwrap()[0].id);
+    }
+
+    #[test]
+    fn what_says_nothing_new_is_a_duplicate_or_older_news_and_what_does_is_not_recorded_yet() {
+        let item = after(None, &update("d-1", "SETTLED", 100));
+        let fate = |status, amount| match Seen::of(&item, &update("d-2", status, amount), Some(&item)) {
+            Seen::NothingNew(fate) => Some(fate),
+            Seen::Changed(_) | Seen::Nothing => None,
+        };
+        assert_eq!(fate("SETTLED", 100), Some(Fate::Duplicate));
+        assert_eq!(fate("PAID", 100), Some(Fate::OlderNews));
+        assert_eq!(fate("SETTLED", 200), None);
+    }
+
+    #[test]
+    fn the_events_are_not_known_if_something_else_changed_the_subject_in_between() {
+        let (paid, settled) = (update("d-1", "PAID", 100), update("d-2", "SETTLED", 100));
+        let before = after(None, &paid);
+        let item = after(Some(&before), &settled);
+        let types = |before| {
+            let events = learned(&item, &settled, before).events?;
+            Some(events.into_iter().map(|event| event.detail_type).collect::<Vec<_>>())
+        };
+        assert_eq!(types(Some(&before)), Some(vec!["invoice.settled".to_owned()]));
+        assert_eq!(types(None), None);
     }
 }
