@@ -134,6 +134,14 @@ impl Stack {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// What `trigger` tells of a body that it reads from standard input.
+    fn send(&self, body: &[u8]) -> Value {
+        let mut command = self.command(&["trigger", "-", "--json"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(body).unwrap();
+        serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap()
+    }
+
     /// The result of a webhook as the stack itself tells it.
     fn row(&self, delivery: &Value) -> Value {
         let is_it = |row: &&Value| row["delivery"] == *delivery;
@@ -237,10 +245,7 @@ fn a_value_that_is_set_wins(stack: &Stack) {
 }
 
 fn a_body_is_read_from_standard_input_and_sent_as_it_is(stack: &Stack) {
-    let mut child =
-        stack.command(&["trigger", "-", "--json"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(b"\xff this is not text").unwrap();
-    let told: Value = serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap();
+    let told = stack.send(b"\xff this is not text");
     assert_eq!((&told["fate"], &told["reason"]), (&json!("parked"), &json!("the body is not UTF-8 text")), "{told}");
 }
 
@@ -321,6 +326,13 @@ fn dead_letters_are_listed_and_shown_and_stay(stack: &Stack) {
     );
     assert!(shown.contains("\"items\": ["), "the body is shown: {shown}");
     assert!(stack.json(&["dlq", "show", delivery])[0]["body"].as_str().unwrap().contains("\"items\""));
+
+    let large = stack.send(&vec![b'x'; 2 * 1024 * 1024]);
+    let delivery = large["delivery"].as_str().unwrap();
+    let shown = stack.text(&["dlq", "show", delivery]);
+    assert!(shown.contains("body          in the inbox: s3://xendit-hooks-inbox/webhooks/"), "{shown}");
+    assert!(shown.trim_end().ends_with(delivery), "{shown}");
+
     let output = stack.run(&["dlq", "show", "nothing"]);
     assert!(!output.status.success() && errors(&output).contains("no dead letter"), "{output:?}");
 }
