@@ -220,15 +220,8 @@ impl Options {
                 format!("put the callback token into {TOKEN_VARIABLE}, or start a local stack and leave out --url")
             })?;
             let watch = Err("only the answer of a URL is known; --stack tells more".to_owned());
-            let name = url.clone();
-            return Ok(Target {
-                name,
-                url: url.clone(),
-                topic_url: None,
-                token,
-                token_source: self.token_source(),
-                watch,
-            });
+            let (name, url, token_source) = (url.clone(), url.clone(), self.token_source());
+            return Ok(Target { name, url, topic_url: None, token, token_source, watch });
         }
         ensure!(
             self.stack.name() != LIVE,
