@@ -198,7 +198,7 @@ impl<'a> Story<'a> {
                 Some(GivenUp::At(at)) => Some(at),
                 Some(GivenUp::Undated) | None => None,
             },
-            amount_mismatch: state.is_amount_mismatch(),
+            amount_mismatch: state.has_money() && state.differs_from_requested(),
             conflicts: contradictions(state),
             unpublished: item.outbox.len(),
             forgotten: item.forgotten,

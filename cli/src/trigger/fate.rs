@@ -267,7 +267,7 @@ fn events(item: &Item, position: usize, update: &Update, before: Option<&Item>) 
         return None;
     }
     let Ok(Step::Write(next)) = Item::step(before, update) else { return None };
-    let of_it = next.pending_of(&update.delivery.id).into_iter();
+    let of_it = next.pending_of(&update.delivery).into_iter();
     let of_it = of_it.filter(|(_, pending)| pending.delivery == update.delivery.id);
     let event = |(id, pending): (&str, &Pending)| Event {
         detail_type: pending.detail_type.clone(),
