@@ -9,10 +9,11 @@ use std::{
     io::{BufRead, BufReader, Read},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU16, Ordering},
+        mpsc::Receiver,
     },
     time::{Duration, Instant},
 };
@@ -47,7 +48,8 @@ impl Drop for Process {
 /// A local stack whose bundled webhooks are done.
 struct Stack {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    /// What it prints. It is read all the time, because a full pipe would stop the stack.
+    lines: Mutex<Receiver<String>>,
     /// The first line: the addresses.
     ready: Value,
     /// Where stacks register, so that tests find only their own.
@@ -61,23 +63,24 @@ impl Stack {
         command.args(["dev", "--json", "--port", "0"]).args(arguments).current_dir(root());
         command.env("XDG_STATE_HOME", &state).envs(variables.iter().copied());
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        let mut stack = Self { child, lines, ready: Value::Null, state };
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut stack = Self { child, lines: Mutex::new(lines), ready: Value::Null, state };
         stack.ready = stack.next();
         let bundled = fs::read_dir(root().join("events/webhooks")).unwrap().count();
         assert!((0..bundled).all(|_| !stack.next()["webhook"].is_null()));
         stack
     }
 
-    /// The next line. It is an error if the stack has ended.
+    /// The next line. It is an error if there is none.
     fn next(&mut self) -> Value {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        if line.is_empty() {
+        let Ok(line) = self.lines.get_mut().unwrap().recv_timeout(PATIENCE) else {
+            let _ = self.child.kill();
             let mut errors = String::new();
             self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-            panic!("the stack has ended:\n{errors}");
-        }
+            panic!("there is no further line:\n{errors}");
+        };
         serde_json::from_str(&line).unwrap()
     }
 
