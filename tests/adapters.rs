@@ -251,7 +251,7 @@ async fn an_object_that_stalls_after_its_headers_is_given_up_within_the_limit() 
     let fetcher = processor::inbox::S3Inbox::new(client, "inbox".to_owned());
     let start = Instant::now();
     let answer = fetcher.fetch(&claim("inbox", "webhooks/1")).await;
-    assert_eq!(answer, Err(NotFetched::Passing("timeout".to_owned())));
+    assert_eq!(answer, Err(NotFetched::Transient("timeout".to_owned())));
     let took = start.elapsed();
     assert!(took < CALL_LIMITS.total + Duration::from_secs(1), "{took:?}");
 }
@@ -267,7 +267,7 @@ async fn a_refusal_by_the_inbox_stores_nothing_and_retries_a_claim() {
         let (keeper, fetcher) = inbox_at(&stub).await;
         assert_eq!(keeper.keep(&envelope(b"{}")).await, Err(NotStored::Refused(code.to_owned())));
         let answer = fetcher.fetch(&claim("inbox", "webhooks/1")).await;
-        assert!(matches!(answer, Err(NotFetched::Passing(_))), "{answer:?}");
+        assert!(matches!(answer, Err(NotFetched::Transient(_))), "{answer:?}");
     }
 }
 
@@ -592,15 +592,15 @@ async fn an_invalid_item_is_a_permanent_error_and_throttling_is_not() {
     let (client, ledger) = create_table(&moto, "refusals").await;
     let mut item = step(None, &invoice("PAID", "order-1"));
     let missing = DynamoLedger::new(client, "nowhere".to_owned());
-    assert!(matches!(missing.insert(&item).await, Err(StoreError::Passing(_))), "a missing table may be restored");
+    assert!(matches!(missing.insert(&item).await, Err(StoreError::Transient(_))), "a missing table may be restored");
     item.state.channel = Some("x".repeat(500_000));
     assert_eq!(ledger.insert(&item).await, Err(StoreError::Permanent("ValidationException".to_owned())));
     for (status, code) in [(400, "ProvisionedThroughputExceededException"), (500, "InternalServerError")] {
         let body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}") }).to_string();
         let stub = Stub::start(vec![Reply::With(status, body)]).await;
         let ledger = DynamoLedger::new(dynamo(&stub.endpoint).await, "t".to_owned());
-        assert_eq!(ledger.insert(&item).await, Err(StoreError::Passing(code.to_owned())));
-        assert_eq!(ledger.clear(&item.key, &pending(&item)).await, Err(StoreError::Passing(code.to_owned())));
+        assert_eq!(ledger.insert(&item).await, Err(StoreError::Transient(code.to_owned())));
+        assert_eq!(ledger.clear(&item.key, &pending(&item)).await, Err(StoreError::Transient(code.to_owned())));
     }
 }
 
@@ -610,7 +610,7 @@ async fn a_silent_table_times_out() {
     let ledger = DynamoLedger::new(dynamo(&stub.endpoint).await, "t".to_owned());
     let start = Instant::now();
     let result = ledger.insert(&step(None, &invoice("PAID", "order-1"))).await;
-    assert_eq!(result, Err(StoreError::Passing("timeout".to_owned())));
+    assert_eq!(result, Err(StoreError::Transient("timeout".to_owned())));
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }
 
@@ -665,7 +665,7 @@ async fn a_rejected_entry_in_a_200_is_not_published() {
     let stub = Stub::start(vec![Reply::With(200, answer.to_string())]).await;
     let events = [event(1), event(2), event(3)];
     let results = bus_at(&stub.endpoint, "hooks").await.publish(&events.iter().collect::<Vec<_>>()).await;
-    assert_eq!(results, [Ok(()), Err(PublishError::Passing("InternalFailure".to_owned())), Ok(())]);
+    assert_eq!(results, [Ok(()), Err(PublishError::Transient("InternalFailure".to_owned())), Ok(())]);
 }
 
 #[tokio::test]
@@ -712,7 +712,7 @@ async fn a_reply_without_a_result_for_each_entry_confirms_nothing() {
         let events = [event(1), event(2)];
         let results = bus_at(&stub.endpoint, "hooks").await.publish(&events.iter().collect::<Vec<_>>()).await;
         assert!(
-            results.len() == 2 && results.iter().all(|it| matches!(it, Err(PublishError::Passing(_)))),
+            results.len() == 2 && results.iter().all(|it| matches!(it, Err(PublishError::Transient(_)))),
             "{answer:?}"
         );
     }

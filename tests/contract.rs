@@ -4,7 +4,7 @@
 
 use lambda_http::http::Request;
 use processor::message::Batch;
-use receiver::{door, verify::Tokens};
+use receiver::{api_gateway, verify::Tokens};
 use serde_json::Value;
 use shared::{
     envelope::{Envelope, Environment},
@@ -31,7 +31,7 @@ const FILES: [&str; 10] = [
 
 /// The request of a file, read as the receiver reads API Gateway's event.
 fn request(file: &str) -> Request<Vec<u8>> {
-    serde_json::from_str::<door::Event>(&fixture::event(file)).unwrap().into_request()
+    serde_json::from_str::<api_gateway::Event>(&fixture::event(file)).unwrap().into_request()
 }
 
 /// Sends a file's messages to the queue, and invokes the processor with them. Returns its response.

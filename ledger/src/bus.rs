@@ -15,7 +15,7 @@ pub trait Bus {
 pub enum PublishError {
     /// Retry later.
     #[error("{0}")]
-    Passing(String),
+    Transient(String),
     /// The bus will never accept this event as it is.
     #[error("{0}")]
     Permanent(String),

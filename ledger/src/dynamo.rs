@@ -181,6 +181,6 @@ fn read(attributes: Attributes) -> Result<Item, StoreError> {
 fn store_error<E: ProvideErrorMetadata>(error: &SdkError<E>) -> StoreError {
     match call_error(error) {
         CallError::Refused(code) if code == "ValidationException" => StoreError::Permanent(code),
-        error => StoreError::Passing(error.to_string()),
+        error => StoreError::Transient(error.to_string()),
     }
 }

@@ -61,10 +61,10 @@ impl EventBridge {
                 });
                 failed.map(result).collect()
             }
-            Ok(_) => all(PublishError::Passing("the answer does not match the request".to_owned())),
+            Ok(_) => all(PublishError::Transient("the answer does not match the request".to_owned())),
             Err(error) => all(match call_error(&error) {
                 CallError::Refused(code) => publish_error(&code),
-                unanswered @ CallError::Unanswered(_) => PublishError::Passing(unanswered.to_string()),
+                unanswered @ CallError::Unanswered(_) => PublishError::Transient(unanswered.to_string()),
             }),
         }
     }
@@ -72,7 +72,7 @@ impl EventBridge {
 
 fn publish_error(code: &str) -> PublishError {
     let is_permanent = PERMANENT.contains(&code);
-    (if is_permanent { PublishError::Permanent } else { PublishError::Passing })(code.to_owned())
+    (if is_permanent { PublishError::Permanent } else { PublishError::Transient })(code.to_owned())
 }
 
 impl Bus for EventBridge {
@@ -140,7 +140,7 @@ mod tests {
         for code in
             ["ThrottlingException", "InternalFailure", "AccessDeniedException", "NotAuthorizedForSourceException", ""]
         {
-            assert!(matches!(publish_error(code), PublishError::Passing(_)), "{code}");
+            assert!(matches!(publish_error(code), PublishError::Transient(_)), "{code}");
         }
     }
 }

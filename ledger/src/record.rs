@@ -264,7 +264,7 @@ async fn publish<B: Bus>(bus: &B, outgoing: &mut [&mut Outgoing]) {
 /// One result for each event. `None`: the code panicked.
 async fn try_to_publish<B: Bus>(bus: &B, events: &[&DomainEvent]) -> Option<Vec<Result<(), NotPublished>>> {
     let mut results = AssertUnwindSafe(bus.publish(events)).catch_unwind().await.ok()?;
-    results.resize(events.len(), Err(PublishError::Passing("no result".to_owned())));
+    results.resize(events.len(), Err(PublishError::Transient("no result".to_owned())));
     Some(results.into_iter().map(|result| result.map_err(NotPublished::Refused)).collect())
 }
 
@@ -307,8 +307,8 @@ fn conclude<'a>(
         without_body += usize::from(it.body == Body::Refused && it.result.is_ok());
     }
     // Only if a retry can publish none of them is there no reason for one.
-    let passing = waiting.iter().find(|refusal| matches!(refusal, PublishError::Passing(_)));
-    match (passing.or(waiting.first()), recorded) {
+    let transient = waiting.iter().find(|refusal| matches!(refusal, PublishError::Transient(_)));
+    match (transient.or(waiting.first()), recorded) {
         (Some(reason), _) => Err(NotRecorded::Unpublished(waiting.len(), reason.clone())),
         (None, Recorded::Duplicate | Recorded::Stale) if events == 0 && !conflict => Ok(recorded),
         // Applied now, or by an earlier try whose reply was lost or whose function died.

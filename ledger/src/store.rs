@@ -36,7 +36,7 @@ pub enum Write {
 pub enum StoreError {
     /// Retry later.
     #[error("the call to the ledger failed: {0}")]
-    Passing(String),
+    Transient(String),
     /// A retry cannot help: park the message.
     #[error("the ledger refuses the item: {0}")]
     Permanent(String),

@@ -159,7 +159,7 @@ impl processor::inbox::Inbox for MemoryInbox {
     async fn fetch(&self, claim: &ObjectRef) -> Result<String, NotFetched> {
         self.queue.power.step().await;
         if matches!(self.mode.get(), InboxMode::Down) {
-            return Err(NotFetched::Passing("timeout".to_owned()));
+            return Err(NotFetched::Transient("timeout".to_owned()));
         }
         let bucket = self.bucket.lock().unwrap();
         bucket.objects.get(&claim.key).map(ToString::to_string).ok_or(NotFetched::Permanent("the object is gone"))
@@ -261,7 +261,7 @@ impl MemoryLedger {
         self.calls.lock().unwrap().push(name);
         let mode = self.mode.get();
         match mode {
-            LedgerMode::Down => return Err(StoreError::Passing("timeout".to_owned())),
+            LedgerMode::Down => return Err(StoreError::Transient("timeout".to_owned())),
             LedgerMode::Refuses(part) if item.key.as_str().contains(part) => {
                 return Err(StoreError::Permanent("ValidationException".to_owned()));
             }
@@ -297,7 +297,7 @@ impl Ledger for MemoryLedger {
         self.power.step().await;
         self.calls.lock().unwrap().push("get");
         if matches!(self.mode.get(), LedgerMode::Down) {
-            return Err(StoreError::Passing("timeout".to_owned()));
+            return Err(StoreError::Transient("timeout".to_owned()));
         }
         self.table.lock().unwrap().items.get(key.as_str()).cloned().map(read).transpose()
     }
@@ -314,7 +314,7 @@ impl Ledger for MemoryLedger {
         self.power.step().await;
         self.calls.lock().unwrap().push("clear");
         if matches!(self.mode.get(), LedgerMode::Down | LedgerMode::CannotClear) {
-            return Err(StoreError::Passing("timeout".to_owned()));
+            return Err(StoreError::Transient("timeout".to_owned()));
         }
         self.table.lock().unwrap().clear(key, events);
         self.power.step().await;
@@ -351,9 +351,9 @@ impl Bus for MemoryBus {
         for event in events {
             let refusal = match mode {
                 BusMode::Working => None,
-                BusMode::Down => Some(PublishError::Passing("InternalFailure".to_owned())),
+                BusMode::Down => Some(PublishError::Transient("InternalFailure".to_owned())),
                 BusMode::Rejects(detail_type) => {
-                    (event.detail_type == detail_type).then(|| PublishError::Passing("InternalFailure".to_owned()))
+                    (event.detail_type == detail_type).then(|| PublishError::Transient("InternalFailure".to_owned()))
                 }
                 BusMode::RefusesPermanently(part) => {
                     event.detail.contains(part).then(|| PublishError::Permanent("MalformedDetail".to_owned()))

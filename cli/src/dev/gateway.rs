@@ -355,7 +355,7 @@ fn url_for(body: &[u8], url: &str) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use receiver::door;
+    use receiver::api_gateway;
 
     use super::*;
 
@@ -412,7 +412,7 @@ mod tests {
             let headers = [("content-type", content_type), ("x-callback-token", "t"), ("webhook-id", "w")];
             let event = event_of(&headers, body);
             assert_eq!(event["isBase64Encoded"], is_base64, "{content_type}");
-            let request = serde_json::from_str::<door::Event>(&event.to_string()).unwrap().into_request();
+            let request = serde_json::from_str::<api_gateway::Event>(&event.to_string()).unwrap().into_request();
             assert_eq!((request.method(), request.uri().path()), (&Method::POST, PATH));
             assert_eq!(request.body(), body, "{content_type}");
             for (name, value) in headers {

@@ -115,7 +115,7 @@ impl Failure {
             Self::Panicked | Self::NotRecorded(NotRecorded::Panicked) => {
                 retry_until(LAST_PANIC, message, backoff(message))
             }
-            Self::NotFetched(NotFetched::Passing(_)) | Self::NotRecorded(_) => {
+            Self::NotFetched(NotFetched::Transient(_)) | Self::NotRecorded(_) => {
                 retry_until(LAST_RECEIVE, message, backoff(message))
             }
         }
@@ -168,9 +168,9 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_retried_and_parked_in_the_end() {
-        let passing = Failure::NotRecorded(NotRecorded::Contended);
+        let transient = Failure::NotRecorded(NotRecorded::Contended);
         let panic = Failure::NotRecorded(NotRecorded::Panicked);
-        for (failure, last) in [(passing, 8), (panic, 3), (Failure::Panicked, 3)] {
+        for (failure, last) in [(transient, 8), (panic, 3), (Failure::Panicked, 3)] {
             let remedy = |count| failure.remedy(&message("m", count));
             assert!(matches!(remedy(last - 1), Remedy::Retry(_)), "{failure}");
             assert_eq!(remedy(last), Remedy::Park, "{failure}");

@@ -33,7 +33,7 @@ pub struct ObjectRef {
 pub enum NotFetched {
     /// Retry later.
     #[error("the call to the inbox failed: {0}")]
-    Passing(String),
+    Transient(String),
     /// A retry cannot help: park the message.
     #[error("the envelope cannot be fetched from the inbox: {0}")]
     Permanent(&'static str),
@@ -114,7 +114,7 @@ impl Inbox for S3Inbox {
         let limits = self.client.config().timeout_config();
         let limit = limits.and_then(TimeoutConfig::operation_timeout).unwrap_or(Duration::MAX);
         let fetched = tokio::time::timeout(limit, self.get(&claim.key)).await;
-        fetched.unwrap_or_else(|_| Err(NotFetched::Passing("timeout".to_owned())))
+        fetched.unwrap_or_else(|_| Err(NotFetched::Transient("timeout".to_owned())))
     }
 }
 
@@ -123,15 +123,15 @@ impl S3Inbox {
         let answer = self.client.get_object().bucket(&self.bucket).key(key).send().await;
         let object = answer.map_err(|error| match error.as_service_error() {
             Some(GetObjectError::NoSuchKey(_)) => NotFetched::Permanent("the object is gone"),
-            _ => NotFetched::Passing(call_error(&error).to_string()),
+            _ => NotFetched::Transient(call_error(&error).to_string()),
         })?;
         let bytes = object.content_length().and_then(|bytes| usize::try_from(bytes).ok());
         match bytes {
             Some(..=MAX_OBJECT_BYTES) => {}
             Some(_) => return Err(NotFetched::Permanent("the object is too large to be an envelope")),
-            None => return Err(NotFetched::Passing("the answer does not say how large the object is".to_owned())),
+            None => return Err(NotFetched::Transient("the answer does not say how large the object is".to_owned())),
         }
-        let bytes = object.body.collect().await.map_err(|_| NotFetched::Passing("cut off".to_owned()))?.to_vec();
+        let bytes = object.body.collect().await.map_err(|_| NotFetched::Transient("cut off".to_owned()))?.to_vec();
         String::from_utf8(bytes).map_err(|_| NotFetched::Permanent("the object is not text"))
     }
 }

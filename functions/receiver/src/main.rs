@@ -8,8 +8,8 @@ use lambda_http::{
     lambda_runtime::{self, service_fn},
 };
 use receiver::{
+    api_gateway::{self, Event},
     config::Config,
-    door::{self, Event},
     handler::Receiver,
     inbox::{KEEP_BUDGET, S3Inbox},
     queue::{SEND_BUDGET, SqsQueue},
@@ -40,7 +40,7 @@ async fn run(config: Config) -> Result<(), Error> {
     let receiver = &Receiver { tokens: config.tokens, queue, inbox, environment: config.environment };
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<Event>| {
         let arrival = Arrival { id: event.context.request_id, at: Timestamp::now() };
-        Ok::<_, Error>(door::answer(receiver.receive(event.payload.into_request(), arrival).await))
+        Ok::<_, Error>(api_gateway::answer(receiver.receive(event.payload.into_request(), arrival).await))
     }))
     .await
 }

@@ -290,7 +290,7 @@ impl processor::inbox::Inbox for Ports {
         let object = self
             .call(Service::Bucket, &format!("GetObject {key}"), move |state| state.bucket.objects.get(&key).cloned())
             .await
-            .map_err(|NoReply| NotFetched::Passing("timeout".to_owned()))?;
+            .map_err(|NoReply| NotFetched::Transient("timeout".to_owned()))?;
         object.map(|text| text.to_string()).ok_or(NotFetched::Permanent("the object is gone"))
     }
 }
@@ -313,7 +313,7 @@ impl Ports {
             write
         })
         .await
-        .map_err(|NoReply| StoreError::Passing("timeout".to_owned()))
+        .map_err(|NoReply| StoreError::Transient("timeout".to_owned()))
     }
 }
 
@@ -322,7 +322,7 @@ impl Ledger for Ports {
         let key = key.to_string();
         self.call(Service::Table, &format!("GetItem {key}"), move |state| state.table.items.get(&key).cloned())
             .await
-            .map_err(|NoReply| StoreError::Passing("timeout".to_owned()))
+            .map_err(|NoReply| StoreError::Transient("timeout".to_owned()))
     }
 
     async fn insert(&self, item: &Item) -> Result<Write, StoreError> {
@@ -343,7 +343,7 @@ impl Ledger for Ports {
             state.table.clear(&key, &ids);
         })
         .await
-        .map_err(|NoReply| StoreError::Passing("timeout".to_owned()))
+        .map_err(|NoReply| StoreError::Transient("timeout".to_owned()))
     }
 }
 
@@ -358,7 +358,7 @@ impl Bus for Ports {
                         state.note(&"eventbridge", || format!("refuses {} {}", event.detail_type, event.id));
                         Err(PublishError::Permanent("MalformedDetail".to_owned()))
                     } else if state.draws(Fault::EntryRejected, &"eventbridge") {
-                        Err(PublishError::Passing("InternalFailure".to_owned()))
+                        Err(PublishError::Transient("InternalFailure".to_owned()))
                     } else {
                         state.note(&"eventbridge", || format!("has {} {}", event.detail_type, event.id));
                         state.judge.published(event);
@@ -368,8 +368,9 @@ impl Bus for Ports {
                 sent.iter().map(result).collect::<Vec<_>>()
             })
             .await;
-        answer
-            .unwrap_or_else(|NoReply| events.iter().map(|_| Err(PublishError::Passing("timeout".to_owned()))).collect())
+        answer.unwrap_or_else(|NoReply| {
+            events.iter().map(|_| Err(PublishError::Transient("timeout".to_owned()))).collect()
+        })
     }
 }
 

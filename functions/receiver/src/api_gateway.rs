@@ -1,4 +1,4 @@
-//! Translates API Gateway's events and responses.
+//! API Gateway: converts its events to requests, and responses back.
 //!
 //! Anyone can send these, so the few fields needed are read tolerantly. `lambda_http` builds a URL from untrusted headers, and
 //! panics on some. A malformed field leads to an error response later, never to an error here.
