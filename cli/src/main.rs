@@ -5,6 +5,7 @@
 
 mod dev;
 mod dlq;
+mod duration;
 mod events;
 mod explain;
 mod forward;
@@ -15,6 +16,7 @@ mod samples;
 mod stack;
 mod token;
 mod trigger;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -48,6 +50,8 @@ enum Command {
     /// Create callback tokens and their digests.
     #[command(subcommand)]
     Token(token::Command),
+    /// Wait until the ledger knows that a payment, payout or refund reached a phase.
+    Wait(wait::Options),
 }
 
 fn main() -> ExitCode {
@@ -60,10 +64,14 @@ fn main() -> ExitCode {
         Command::Payment(options) => payment::run(&options),
         Command::Trigger(options) => trigger::run(&options),
         Command::Token(command) => token::run(&command),
+        Command::Wait(options) => wait::run(&options),
     };
-    result.unwrap_or_else(|error| {
-        let (red, reset) = (anstyle::AnsiColor::Red.on_default(), anstyle::Reset);
-        anstream::eprintln!("{red}error:{reset} {error:#}");
-        ExitCode::FAILURE
-    })
+    result.unwrap_or_else(|error| failed(&error, ExitCode::FAILURE))
+}
+
+/// Tells an error, and returns the exit code.
+fn failed(error: &anyhow::Error, code: ExitCode) -> ExitCode {
+    let (red, reset) = (anstyle::AnsiColor::Red.on_default(), anstyle::Reset);
+    anstream::eprintln!("{red}error:{reset} {error:#}");
+    code
 }

@@ -1,0 +1,86 @@
+//! A local stack for the tests, and the tool's other commands, which find it.
+
+#![allow(dead_code, reason = "each test uses some of it")]
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+};
+
+use serde_json::Value;
+
+const HOOKS: &str = env!("CARGO_BIN_EXE_xendit-hooks");
+
+/// A local stack, which has worked off its samples.
+pub(crate) struct Stack {
+    child: Child,
+    /// The folder where it registers itself, and where the other commands keep their files.
+    pub(crate) state: PathBuf,
+    /// The first line of its output: the addresses.
+    pub(crate) ready: Value,
+}
+
+impl Stack {
+    pub(crate) fn start(name: &str) -> Self {
+        let state = env::temp_dir().join(format!("xendit-hooks-{name}-{}", std::process::id()));
+        let mut child = Command::new(HOOKS)
+            .args(["dev", "--json", "--port", "0"])
+            .current_dir(root())
+            .env("XDG_STATE_HOME", &state)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ready = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        for _ in fs::read_dir(root().join("events/webhooks")).unwrap() {
+            lines.next().unwrap().unwrap();
+        }
+        thread::spawn(move || lines.for_each(drop));
+        Self { child, state, ready }
+    }
+
+    pub(crate) fn text(&self, key: &str) -> &str {
+        self.ready[key].as_str().unwrap()
+    }
+
+    /// A command that finds this stack.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        command(&self.state, arguments)
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.state);
+    }
+}
+
+/// A command that finds the stack that is registered in a folder.
+pub(crate) fn command(state: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(HOOKS);
+    command.args(arguments).current_dir(root()).env("XDG_STATE_HOME", state);
+    command.env_remove("XENDIT_CALLBACK_TOKEN").env_remove("XENDIT_HOOKS_STACK");
+    command
+}
+
+pub(crate) fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+pub(crate) fn errors(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
