@@ -1,13 +1,16 @@
-//! `dlq`: shows what is in the dead-letter queue, and why.
+//! `dlq`: shows what is in the dead-letter queue, and why. `plan` and `redrive` move it back to the webhook queue.
 //!
 //! A dead letter is a webhook that could not be processed. It stays in the queue for 14 days.
 //!
 //! **Invariant:** looking takes nothing away. A message is hidden from others only while it is looked at, and made visible
 //! again also after an error or Ctrl-C. Only if this program is killed does it stay hidden, for half a minute.
 
+mod plan;
+mod redrive;
+
 use std::{borrow::Cow, collections::BTreeMap, future::pending, process::ExitCode, time::Duration};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use aws_config::SdkConfig;
 use aws_sdk_sqs::{
     Client,
@@ -44,6 +47,9 @@ const WAIT: Duration = Duration::from_secs(1);
 /// The format of the JSON output.
 const VERSION: u32 = 1;
 
+/// The exit code of `plan` and `redrive` if there is nothing to do, or it is refused.
+const NOTHING_TO_DO: u8 = 3;
+
 /// The width of the output.
 const WIDTH: u16 = 80;
 
@@ -53,6 +59,10 @@ pub(crate) enum Command {
     List(List),
     /// Show one dead letter: its delivery, the reason, and the webhook's body, which may hold personal data.
     Show(Show),
+    /// Choose dead letters to move back to the webhook queue: prints the list, and changes nothing.
+    Plan(plan::Options),
+    /// Move the dead letters of a plan back to the webhook queue.
+    Redrive(redrive::Options),
 }
 
 #[derive(Args)]
@@ -77,24 +87,29 @@ pub(crate) struct Show {
 
 pub(crate) fn run(command: &Command) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (stack, json) = match command {
-        Command::List(List { stack, json }) | Command::Show(Show { stack, json, .. }) => (stack, *json),
-    };
-    let (letters, more) = runtime.block_on(async {
-        let found = stack.find().await?;
-        DeadLetters::new(&found.aws().await, found.dlq_url.clone()).all().await
-    })?;
     match command {
-        Command::List(_) => list(&letters, more, json, stack.name()),
-        Command::Show(Show { id, .. }) => {
+        Command::List(List { json, stack }) => {
+            let (letters, more) = runtime.block_on(letters(stack))?;
+            list(&letters, more, *json, stack.name())
+        }
+        Command::Show(Show { id, json, stack }) => {
+            let (letters, _) = runtime.block_on(letters(stack))?;
             let is_meant = |letter: &&DeadLetter| letter.ids().any(|known| known.starts_with(id.as_str()));
             match letters.iter().filter(is_meant).collect::<Vec<_>>().as_slice() {
-                [letter] => letter.show(json),
+                [letter] => letter.show(*json),
                 [] => bail!("no dead letter of `{}` has an id that begins with `{id}`", stack.name()),
                 several => bail!("{} dead letters have ids that begin with `{id}`; give more of it", several.len()),
             }
         }
+        Command::Plan(options) => runtime.block_on(plan::run(options)),
+        Command::Redrive(options) => runtime.block_on(redrive::run(options)),
     }
+}
+
+/// All dead letters of a stack, oldest first, and whether there are more than are looked at.
+async fn letters(stack: &StackOption) -> Result<(Vec<DeadLetter>, bool)> {
+    let found = stack.find().await?;
+    DeadLetters::new(&found.aws().await, found.dlq_url).all().await
 }
 
 fn list(letters: &[DeadLetter], more: bool, json: bool, stack: &str) -> Result<ExitCode> {
@@ -111,6 +126,11 @@ fn list(letters: &[DeadLetter], more: bool, json: bool, stack: &str) -> Result<E
         anstream::eprintln!("The dead-letter queue of `{stack}` is empty.");
         return Ok(ExitCode::SUCCESS);
     }
+    print_table(letters);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_table(letters: &[DeadLetter]) {
     let now = Timestamp::now();
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
@@ -129,7 +149,6 @@ fn list(letters: &[DeadLetter], more: bool, json: bool, stack: &str) -> Result<E
     for row in table.lines() {
         anstream::println!("{}", row.trim_end());
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The dead-letter queue of a stack.
@@ -171,7 +190,7 @@ impl DeadLetters {
     ) -> Result<BTreeMap<String, Message>> {
         let mut messages = BTreeMap::new();
         let looked = tokio::select! {
-            looked = self.receive_into(&mut messages, wait, found) => looked,
+            looked = self.receive_into(&mut messages, MAX_LETTERS, wait, found) => looked,
             _ = interrupted => Err(anyhow!("interrupted")),
         };
         self.release(messages.values()).await;
@@ -181,10 +200,11 @@ impl DeadLetters {
     async fn receive_into(
         &self,
         messages: &mut BTreeMap<String, Message>,
+        max: usize,
         wait: Duration,
-        found: impl Fn(&Message) -> bool,
+        mut found: impl FnMut(&Message) -> bool,
     ) -> Result<()> {
-        while messages.len() < MAX_LETTERS {
+        while messages.len() < max {
             let call = self
                 .sqs
                 .receive_message()
@@ -196,7 +216,7 @@ impl DeadLetters {
                 .message_attribute_names("All");
             let received = call.send().await.map_err(aws_sdk_sqs::Error::from);
             let batch = received.context("cannot read the dead-letter queue")?.messages.unwrap_or_default();
-            let (known, is_found) = (messages.len(), batch.iter().any(&found));
+            let (known, is_found) = (messages.len(), batch.iter().any(&mut found));
             messages.extend(batch.into_iter().map(|message| (message.message_id.clone().unwrap_or_default(), message)));
             // After a slow look the first ones come again.
             if messages.len() == known || is_found {
@@ -206,19 +226,33 @@ impl DeadLetters {
         Ok(())
     }
 
+    /// Makes messages visible.
     async fn release(&self, messages: impl Iterator<Item = &Message>) {
+        if self.hide(messages, Duration::ZERO).await.is_err() {
+            anstream::eprintln!("Some dead letters stay hidden for {HIDDEN:?}, because SQS did not answer.");
+        }
+    }
+
+    /// Hides messages for a while from now. All are tried.
+    async fn hide(&self, messages: impl Iterator<Item = &Message>, time: Duration) -> Result<()> {
+        let mut result = Ok(());
         let receipts: Vec<_> = messages.filter_map(|message| message.receipt_handle.clone()).collect();
         for some in receipts.chunks(BATCH) {
             let entries = some.iter().enumerate().map(|(index, receipt)| {
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(index.to_string());
-                entry.receipt_handle(receipt).visibility_timeout(0).build()
+                entry.receipt_handle(receipt).visibility_timeout(seconds(time)).build()
             });
             let call = self.sqs.change_message_visibility_batch().queue_url(&self.url);
             let call = call.set_entries(entries.collect::<Result<_, _>>().ok());
-            if call.send().await.is_err() {
-                anstream::eprintln!("Some dead letters stay hidden for {HIDDEN:?}, because SQS did not answer.");
-            }
+            let answer = call.send().await.map_err(aws_sdk_sqs::Error::from);
+            let answer = answer.context("cannot change for how long dead letters are hidden").and_then(|answer| {
+                // One that is gone cannot be made visible, and need not.
+                ensure!(time.is_zero() || answer.failed.is_empty(), "somebody else received a dead letter meanwhile");
+                Ok(())
+            });
+            result = result.and(answer);
         }
+        result
     }
 }
 
@@ -248,6 +282,8 @@ struct Line<'a> {
     /// When it came into the dead-letter queue.
     dead_since: Option<Timestamp>,
     reason: &'a str,
+    /// Why it was in the dead-letter queue before it was redriven.
+    earlier_reason: Option<&'a str>,
     /// How often the processor tried. `None`: SQS moved the message by itself.
     tries: Option<&'a str>,
     delivery: Option<&'a str>,
@@ -316,6 +352,7 @@ impl DeadLetter {
             message_id: self.message.message_id().unwrap_or_default(),
             dead_since: self.sent_at,
             reason: self.reason(),
+            earlier_reason: self.attribute(redrive::EARLIER_REASON),
             tries: self.attribute("receive_count"),
             delivery: self.delivery(),
             received_at: delivery.map(|delivery| delivery.received_at),
@@ -350,6 +387,7 @@ impl DeadLetter {
         };
         let text = |value: Option<&str>| value.map(str::to_owned);
         fact("reason", text(Some(line.reason)));
+        fact("earlier", text(line.earlier_reason));
         fact("delivery", text(line.delivery));
         fact("received", line.received_at.map(time));
         fact("dead since", line.dead_since.map(|at| format!("{} ({} ago)", time(at), age(Timestamp::now(), at))));

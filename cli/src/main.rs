@@ -34,7 +34,7 @@ struct Cli {
 enum Command {
     /// Run the whole system on this machine, send it every bundled webhook, and keep serving.
     Dev(dev::Options),
-    /// Look into the dead-letter queue: webhooks that could not be processed.
+    /// Look into the dead-letter queue, and move webhooks that could not be processed back to the webhook queue.
     #[command(subcommand)]
     Dlq(dlq::Command),
     /// List the known webhooks, the samples and the stories, or show one in detail.

@@ -82,6 +82,11 @@ impl StackOption {
         &self.name
     }
 
+    /// Whether no real money is in the stack: it is local, or the one for Xendit's test mode.
+    pub(crate) fn is_for_tests(&self) -> bool {
+        self.name == "test" || matches!(self.local_port(), Ok(Some(_)))
+    }
+
     /// `None`: a deployed stack. `Some(None)`: the newest local one.
     #[expect(clippy::option_option, reason = "a local stack with a port, one without, or none")]
     fn local_port(&self) -> Result<Option<Option<u16>>> {
@@ -99,7 +104,7 @@ impl StackOption {
 impl Stack {
     /// Writes down that this local stack runs, until the registration is dropped.
     pub(crate) fn register(&self) -> Result<Registration> {
-        let folder = runs();
+        let folder = state();
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let file = folder.join(format!("{}.json", std::process::id()));
         fs::write(&file, serde_json::to_vec(self)?).with_context(|| format!("cannot write {}", file.display()))?;
@@ -200,7 +205,7 @@ impl Drop for Registration {
 
 /// The local stacks that run, newest first. Entries of stacks that were killed are removed.
 fn running() -> Vec<Stack> {
-    let Ok(entries) = fs::read_dir(runs()) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(state()) else { return Vec::new() };
     let mut files: Vec<_> = entries
         .filter_map(|entry| Some((entry.as_ref().ok()?.metadata().ok()?.modified().ok()?, entry.ok()?.path())))
         .collect();
@@ -217,8 +222,8 @@ fn read(file: &Path) -> Option<Stack> {
     Some(stack)
 }
 
-/// The folder with an entry for each running local stack.
-fn runs() -> PathBuf {
+/// The folder for what is kept between two runs. It holds an entry for each running local stack.
+pub(crate) fn state() -> PathBuf {
     let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from);
     let home = env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
     state.or(home).unwrap_or_else(env::temp_dir).join("xendit-hooks")

@@ -1,0 +1,347 @@
+//! Plan: which dead letters a redrive will move. It is made by looking, kept in a file, and named by the digest of that file.
+//!
+//! **Invariant:** a plan never changes. A file whose content does not have the digest in its name is refused.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, builder::PossibleValuesParser};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use shared::lifecycle::Kind;
+
+use super::{DeadLetter, DeadLetters, Line, MAX_LETTERS, NOTHING_TO_DO, VERSION, print_table, redrive::Refused};
+use crate::{
+    duration,
+    stack::{self, Stack, StackOption},
+};
+
+/// How long a plan can be run.
+const VALID: Duration = Duration::from_hours(24);
+
+/// How long the file of a plan is kept: as long as SQS keeps a dead letter.
+const KEPT: Duration = Duration::from_hours(14 * 24);
+
+/// The bytes of the digest that name a plan.
+const FINGERPRINT_BYTES: usize = 6;
+
+const HELP: &str = "\
+A letter is chosen if it fits everything that is asked for. Without an option, all are.
+Exit codes: 0 a plan was made; 1 an error; 2 a wrong option; 3 no dead letter was chosen.";
+
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Options {
+    /// Only those whose reason contains this text, in upper or lower case.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Only those of this event, as `dlq list` names it.
+    #[arg(long, value_name = "NAME")]
+    event: Option<String>,
+    /// Only those about this kind of subject, such as `invoice`.
+    #[arg(long, value_name = "KIND", hide_possible_values = true)]
+    #[arg(value_parser = PossibleValuesParser::new(Kind::ALL.iter().map(|kind| kind.as_str())))]
+    kind: Option<String>,
+    /// Only those that have been in the dead-letter queue for longer than this, such as `30m`, `2h` or `3d`.
+    #[arg(long, value_name = "AGE", value_parser = duration::parse)]
+    older_than: Option<Duration>,
+    /// Only those that have been in the dead-letter queue for less than this.
+    #[arg(long, value_name = "AGE", value_parser = duration::parse)]
+    newer_than: Option<Duration>,
+    /// Only so many: the oldest ones.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    stack: StackOption,
+}
+
+/// What a redrive will move, from where to where.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Plan {
+    version: u32,
+    created_at: Timestamp,
+    /// The stack's name.
+    stack: String,
+    pub(super) dlq_url: String,
+    pub(super) queue_url: String,
+    pub(super) letters: Vec<Planned>,
+}
+
+/// A dead letter in a plan.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Planned {
+    pub(super) message_id: String,
+    delivery: Option<String>,
+    reason: String,
+    dead_since: Option<Timestamp>,
+}
+
+/// A plan for scripts.
+#[derive(Serialize)]
+struct Report<'a> {
+    version: u32,
+    /// Null: no dead letter was chosen, and there is no plan.
+    fingerprint: Option<&'a str>,
+    file: Option<&'a Path>,
+    created_at: Timestamp,
+    stack: &'a str,
+    dlq_url: &'a str,
+    queue_url: &'a str,
+    /// Whether all dead letters were looked at.
+    complete: bool,
+    reasons: Vec<Count<'a>>,
+    letters: Vec<Line<'a>>,
+}
+
+#[derive(Serialize)]
+struct Count<'a> {
+    reason: &'a str,
+    count: usize,
+}
+
+pub(super) async fn run(options: &Options) -> Result<ExitCode> {
+    let stack = options.stack.find().await?;
+    let (letters, more) = DeadLetters::new(&stack.aws().await, stack.dlq_url.clone()).all().await?;
+    if more {
+        anstream::eprintln!(
+            "There are more than {MAX_LETTERS} dead letters. The plan is about the first that SQS handed out; \
+             make another one when it is done."
+        );
+    }
+    let in_all = letters.len();
+    let now = Timestamp::now();
+    let chosen = letters.into_iter().filter(|letter| options.chooses(letter, now));
+    let chosen: Vec<_> = chosen.take(options.limit.unwrap_or(usize::MAX)).collect();
+    let plan = Plan {
+        version: VERSION,
+        created_at: now,
+        stack: options.stack.name().to_owned(),
+        dlq_url: stack.dlq_url,
+        queue_url: stack.queue_url,
+        letters: chosen.iter().map(Planned::of).collect(),
+    };
+    let saved = if chosen.is_empty() { None } else { Some(plan.save(&folder())?) };
+    let reasons = reasons(&chosen);
+    if options.json {
+        let report = Report {
+            version: VERSION,
+            fingerprint: saved.as_ref().map(|(fingerprint, _)| fingerprint.as_str()),
+            file: saved.as_ref().map(|(_, file)| file.as_path()),
+            created_at: now,
+            stack: &plan.stack,
+            dlq_url: &plan.dlq_url,
+            queue_url: &plan.queue_url,
+            complete: !more,
+            reasons,
+            letters: chosen.iter().map(|letter| letter.line(false)).collect(),
+        };
+        anstream::println!("{}", serde_json::to_string(&report)?);
+    } else if let Some((fingerprint, _)) = &saved {
+        print_table(&chosen);
+        anstream::println!("\n{} of {in_all} dead letters:", chosen.len());
+        for Count { reason, count } in reasons {
+            anstream::println!("  {count:>5}  {reason}");
+        }
+        let stack = if plan.stack == "local" { String::new() } else { format!(" --stack {}", plan.stack) };
+        anstream::println!("\nNothing was changed. Within a day, this moves them to the webhook queue:");
+        anstream::println!("  xendit-hooks dlq redrive {fingerprint}{stack}");
+    } else {
+        let which = if in_all == 0 { "is empty" } else { "holds none that fits" };
+        anstream::eprintln!("The dead-letter queue of `{}` {which}. No plan was made.", plan.stack);
+    }
+    Ok(if saved.is_some() { ExitCode::SUCCESS } else { ExitCode::from(NOTHING_TO_DO) })
+}
+
+/// How many letters have each reason, the most frequent one first.
+fn reasons(letters: &[DeadLetter]) -> Vec<Count<'_>> {
+    let mut counts = BTreeMap::new();
+    for letter in letters {
+        *counts.entry(letter.reason()).or_insert(0) += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().map(|(reason, count)| Count { reason, count }).collect();
+    counts.sort_by_key(|it| std::cmp::Reverse(it.count));
+    counts
+}
+
+impl Options {
+    fn chooses(&self, letter: &DeadLetter, now: Timestamp) -> bool {
+        let line = letter.line(false);
+        let contains = |text: &str| line.reason.to_lowercase().contains(&text.to_lowercase());
+        // A clock that is ahead makes no letter negative in age.
+        let age = letter.sent_at.and_then(|at| Duration::try_from(now.duration_since(at)).ok()).unwrap_or_default();
+        self.reason.as_deref().is_none_or(contains)
+            && self.event.as_deref().is_none_or(|name| line.event.as_deref() == Some(name))
+            && self.kind.as_deref().is_none_or(|kind| line.kind == Some(kind))
+            && self.older_than.is_none_or(|limit| age > limit)
+            && self.newer_than.is_none_or(|limit| age < limit)
+    }
+}
+
+impl Planned {
+    fn of(letter: &DeadLetter) -> Self {
+        Self {
+            message_id: letter.message.message_id().unwrap_or_default().to_owned(),
+            delivery: letter.delivery().map(str::to_owned),
+            reason: letter.reason().to_owned(),
+            dead_since: letter.sent_at,
+        }
+    }
+}
+
+impl Plan {
+    /// Writes the plan to its file, and returns its fingerprint and the file. Old plans are removed.
+    fn save(&self, folder: &Path) -> Result<(String, PathBuf)> {
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        remove_old(folder);
+        let content = serde_json::to_vec(self)?;
+        let fingerprint = fingerprint(&content);
+        let file = file(folder, &fingerprint);
+        fs::write(&file, content).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok((fingerprint, file))
+    }
+
+    /// Reads a plan, and the file for its journal.
+    pub(super) fn load(folder: &Path, named: &str) -> Result<(Self, PathBuf)> {
+        // A fingerprint becomes a file's name.
+        let is_one = named.len() == 2 * FINGERPRINT_BYTES && named.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let unknown = || Refused::Unknown(named.to_owned());
+        let file = if is_one { file(folder, named) } else { return Err(unknown().into()) };
+        let content = fs::read(&file).map_err(|_| unknown())?;
+        if fingerprint(&content) != named {
+            return Err(Refused::Changed(file).into());
+        }
+        let plan = serde_json::from_slice(&content).with_context(|| format!("cannot read {}", file.display()))?;
+        Ok((plan, file.with_extension("journal")))
+    }
+
+    /// Refuses a plan for another stack.
+    pub(super) fn check_stack(&self, stack: &Stack) -> Result<(), Refused> {
+        if (&self.dlq_url, &self.queue_url) != (&stack.dlq_url, &stack.queue_url) {
+            return Err(Refused::OtherStack { planned: self.stack.clone(), dlq_url: self.dlq_url.clone() });
+        }
+        Ok(())
+    }
+
+    /// Refuses a plan that is too old.
+    pub(super) fn check_age(&self, now: Timestamp) -> Result<(), Refused> {
+        let age = Duration::try_from(now.duration_since(self.created_at)).unwrap_or_default();
+        if age > VALID { Err(Refused::Old) } else { Ok(()) }
+    }
+}
+
+/// The folder with the plans and their journals.
+pub(super) fn folder() -> PathBuf {
+    stack::state().join("plans")
+}
+
+fn file(folder: &Path, fingerprint: &str) -> PathBuf {
+    folder.join(format!("{fingerprint}.json"))
+}
+
+fn fingerprint(content: &[u8]) -> String {
+    let digest = Sha256::digest(content);
+    hex::encode(digest.iter().take(FINGERPRINT_BYTES).copied().collect::<Vec<_>>())
+}
+
+/// Removes plans and journals whose dead letters SQS does not keep any more. What cannot be removed now can be later.
+fn remove_old(folder: &Path) {
+    let Some(limit) = SystemTime::now().checked_sub(KEPT) else { return };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.metadata().and_then(|it| it.modified()).is_ok_and(|at| at < limit) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName::SentTimestamp};
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn options(text: &str) -> Options {
+        Cli::parse_from(["plan"].into_iter().chain(text.split_terminator(' '))).options
+    }
+
+    /// A letter about a paid invoice, sent at this second.
+    fn letter(reason: &str, second: i64) -> DeadLetter {
+        let body = r#"{"id":"i","external_id":"o","user_id":"u","status":"PAID","amount":1,"merchant_name":"m","currency":"IDR"}"#;
+        let envelope = serde_json::json!({
+            "v": 1, "id": "d", "received_at": "2026-01-02T03:04:05Z", "environment": "test", "token": "test", "body": body,
+        });
+        let reason = MessageAttributeValue::builder().data_type("String").string_value(reason).build().unwrap();
+        let message = Message::builder()
+            .message_id("m")
+            .body(envelope.to_string())
+            .message_attributes("reason", reason)
+            .attributes(SentTimestamp, (second * 1000).to_string());
+        DeadLetter::read(message.build())
+    }
+
+    #[test]
+    fn a_letter_is_chosen_if_it_fits_everything() {
+        let letter = letter("the Body is not JSON", 1000);
+        let now = Timestamp::from_second(1060).unwrap();
+        let event = letter.line(false).event.unwrap();
+        for (text, chosen) in [
+            ("", true),
+            ("--reason body", true),
+            ("--reason JSON --kind invoice --older-than 59s --newer-than 61s", true),
+            ("--reason ledger", false),
+            ("--kind payout", false),
+            ("--event payout.succeeded", false),
+            ("--older-than 60s", false),
+            ("--newer-than 60s", false),
+            ("--reason body --newer-than 30s", false),
+        ] {
+            assert_eq!(options(text).chooses(&letter, now), chosen, "{text}");
+        }
+        assert!(Options { event: Some(event), ..options("") }.chooses(&letter, now));
+    }
+
+    #[test]
+    fn the_most_frequent_reason_comes_first() {
+        let letters = ["a", "b", "b"].map(|reason| letter(reason, 1));
+        let counts = reasons(&letters).into_iter().map(|it| (it.reason, it.count)).collect::<Vec<_>>();
+        assert_eq!(counts, [("b", 2), ("a", 1)]);
+    }
+
+    #[test]
+    fn a_plan_is_found_by_its_fingerprint_and_refused_if_it_was_changed_or_is_old() {
+        let folder = std::env::temp_dir().join(format!("xendit-hooks-plan-{}", std::process::id()));
+        let created_at = Timestamp::UNIX_EPOCH;
+        let letters = vec![Planned::of(&letter("why", 1))];
+        let urls = ["dlq", "queue"].map(str::to_owned);
+        let [dlq_url, queue_url] = urls;
+        let plan = Plan { version: VERSION, created_at, stack: "local".to_owned(), dlq_url, queue_url, letters };
+        let (fingerprint, file) = plan.save(&folder).unwrap();
+        let (loaded, journal) = Plan::load(&folder, &fingerprint).unwrap();
+        assert_eq!((loaded.letters[0].message_id.as_str(), journal.extension().unwrap()), ("m", "journal".as_ref()));
+        assert!(loaded.check_age(Timestamp::from_second(86_400).unwrap()).is_ok());
+        assert!(matches!(loaded.check_age(Timestamp::from_second(86_401).unwrap()), Err(Refused::Old)));
+
+        let refused = |named: &str| Plan::load(&folder, named).unwrap_err().downcast::<Refused>().unwrap();
+        assert!(matches!(refused("000000000000"), Refused::Unknown(_)));
+        assert!(matches!(refused("../../../etc"), Refused::Unknown(_)));
+        fs::write(&file, fs::read_to_string(&file).unwrap().replace("\"m\"", "\"x\"")).unwrap();
+        assert!(matches!(refused(&fingerprint), Refused::Changed(_)));
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
