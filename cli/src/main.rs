@@ -3,6 +3,7 @@
 //! **Invariant:** all output goes through `anstream`, which drops colours that the output cannot show. With `--json`, a
 //! command prints only JSON on standard output, one object per line.
 
+mod completions;
 mod dev;
 mod dlq;
 mod duration;
@@ -32,6 +33,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Print the completions for a shell.
+    Completions(completions::Options),
     /// Run the whole system on this machine, send it every bundled webhook, and keep serving.
     Dev(dev::Options),
     /// Look into the dead-letter queue, and move webhooks that could not be processed back to the webhook queue.
@@ -56,6 +59,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Completions(options) => completions::run(&options),
         Command::Dev(options) => dev::run(&options),
         Command::Dlq(command) => dlq::run(&command),
         Command::Events(options) => events::run(&options),

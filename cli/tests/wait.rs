@@ -66,3 +66,12 @@ fn a_wrong_option_and_a_missing_stack_have_exit_codes_of_their_own() {
         assert!(errors(&output).contains(told), "{output:?}");
     }
 }
+
+#[test]
+fn each_shell_gets_completions_for_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = command(&std::env::temp_dir(), &["completions", shell]).output().unwrap();
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && script.contains("redrive") && script.contains("reference"), "{shell}");
+    }
+}
