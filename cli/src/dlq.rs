@@ -8,7 +8,13 @@
 mod plan;
 mod redrive;
 
-use std::{borrow::Cow, collections::BTreeMap, future::pending, process::ExitCode, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    future::pending,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use aws_config::SdkConfig;
@@ -40,6 +46,9 @@ const MAX_LETTERS: usize = 1000;
 
 /// How long a dead letter stays hidden if this program is killed while it looks.
 const HIDDEN: Duration = Duration::from_secs(30);
+
+/// How often dead letters that are held for longer are hidden anew.
+const RENEWAL: Duration = Duration::from_secs(10);
 
 /// How long to wait for more in one call: with no wait, SQS asks only some of its servers.
 const WAIT: Duration = Duration::from_secs(1);
@@ -197,6 +206,7 @@ impl DeadLetters {
         looked.map(|()| messages)
     }
 
+    /// Receives messages, which stay hidden, until there are no others, or until one is found.
     async fn receive_into(
         &self,
         messages: &mut BTreeMap<String, Message>,
@@ -204,7 +214,13 @@ impl DeadLetters {
         wait: Duration,
         mut found: impl FnMut(&Message) -> bool,
     ) -> Result<()> {
+        let mut hidden_at = Instant::now();
         while messages.len() < max {
+            // Those that come again meanwhile would look as if there were no others. One that somebody deleted does not.
+            if hidden_at.elapsed() > RENEWAL {
+                let _ = self.hide(messages.values(), HIDDEN).await;
+                hidden_at = Instant::now();
+            }
             let call = self
                 .sqs
                 .receive_message()
@@ -218,7 +234,6 @@ impl DeadLetters {
             let batch = received.context("cannot read the dead-letter queue")?.messages.unwrap_or_default();
             let (known, is_found) = (messages.len(), batch.iter().any(&mut found));
             messages.extend(batch.into_iter().map(|message| (message.message_id.clone().unwrap_or_default(), message)));
-            // After a slow look the first ones come again.
             if messages.len() == known || is_found {
                 break;
             }

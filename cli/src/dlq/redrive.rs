@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::{
-    DeadLetters, HIDDEN, NOTHING_TO_DO, VERSION, WAIT,
+    DeadLetters, HIDDEN, NOTHING_TO_DO, RENEWAL, VERSION, WAIT,
     plan::{self, Plan, Planned},
 };
 use crate::{failed, stack::StackOption};
@@ -48,9 +48,6 @@ const PATIENCE: Duration = HIDDEN.saturating_add(Duration::from_secs(5));
 
 /// How long to leave the queue alone between two looks.
 const PAUSE: Duration = Duration::from_secs(3);
-
-/// How often the dead letters that wait are hidden anew.
-const RENEWAL: Duration = Duration::from_secs(10);
 
 const HELP: &str = "\
 A plan can be run for a day, on the stack that it was made for. After an interruption, the same command goes on.
