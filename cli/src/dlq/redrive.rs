@@ -413,7 +413,27 @@ impl Journal {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn a_stack_that_may_hold_real_money_is_confirmed_by_its_name() {
+        let is_confirmed = |text: &str| confirm(&Cli::parse_from(text.split(' ')).options, 1).is_ok();
+        for stack in ["local", "local:8787", "test"] {
+            assert!(is_confirmed(&format!("redrive f --stack {stack}")), "{stack}");
+        }
+        for stack in ["live", "xendit-hooks-live", "another"] {
+            assert!(is_confirmed(&format!("redrive f --stack {stack} --confirm {stack}")), "{stack}");
+            assert!(!is_confirmed(&format!("redrive f --stack {stack} --confirm yes")), "{stack}");
+        }
+    }
 
     #[test]
     fn a_journal_goes_on_where_it_was_cut_off() {
