@@ -50,11 +50,13 @@ sim: ## Play the simulator: make sim SEEDS=1000; make sim SEED=7 plays one again
 chaos: setup ## Kill and freeze the real binaries under load: make chaos WEBHOOKS=10000; with SEED=7 the same webhooks again
 	@$(CARGO) run --quiet --package tests --bin chaos -- $(if $(SEED),--seed $(SEED)) $(WEBHOOKS)
 
-# First each crate's own tests, which are quick; then, for what they let through, the stories and the contract.
-MUTATE := $(VENV)/bin/cargo-mutants mutants --config tests/mutants.toml --output target --jobs 2 --colors never $(MUTANTS_FLAGS)
+# First each crate's own tests, which are quick; then, for what they let through, the tests of the whole. Those need .venv, which a
+# copy of the sources does not have: the second pass changes the sources in place, one after the other, and changes them back.
+MUTATE := $(VENV)/bin/cargo-mutants mutants --workspace --config tests/mutants.toml --output target --colors never $(MUTANTS_FLAGS)
 mutants: setup $(VENV)/bin/cargo-mutants ## Change the code in one small way at a time, and list what no test notices (hours)
-	-$(MUTATE)
-	$(MUTATE) --iterate --test-package tests --test-package xendit-hooks
+	-$(MUTATE) --jobs 2
+	$(MUTATE) --iterate --in-place --baseline skip --timeout 120 --test-package tests -- \
+		--test pipeline --test adapters --test contract --test logs --test observed --test schemas
 
 # Without a sanitizer, which only a nightly compiler has: no code here is unsafe, so that there is nothing for it to see.
 fuzz: $(VENV)/bin/cargo-fuzz ## Search for bytes that break something, each target for FOR=60 seconds; one of them: ONLY=webhook
