@@ -878,10 +878,9 @@ ACCESS_LOG = {
     "requestId": "$context.requestId",
     "route": "$context.routeKey",
     "status": "$context.status",
-    "latency_ms": "$context.responseLatency",
-    "integration_latency_ms": "$context.integrationLatency",
-    "integration_error": "$context.integrationErrorMessage",
-    "response_bytes": "$context.responseLength",
+    "ms": "$context.responseLatency",
+    "lambda_ms": "$context.integrationLatency",
+    "lambda_error": "$context.integrationErrorMessage",
 }
 # Without the condition, 0 would stop the receiver.
 RESERVED = "{Fn::If: [HasReceiverConcurrency, <ReceiverConcurrency>, <AWS::NoValue>]}"
