@@ -34,6 +34,7 @@ use tokio::{
     sync::{broadcast, mpsc},
 };
 
+pub(crate) use self::happening::{Event, Happening, Request, Row};
 use self::{
     children::Children,
     functions::{Functions, TOKEN},
@@ -46,6 +47,7 @@ use self::{
     tunnel::Tunnel,
 };
 use crate::{
+    console::Console,
     forward::App,
     listen::{Listener, Output},
     project::Project,
@@ -126,11 +128,13 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
     let gateway = Gateway::open(listener, functions.receiver, news_sender.clone())?;
     let poller = tokio::spawn(Poller::new(aws.clone(), functions.processor, news_sender).run());
 
+    let console = Console::bind().await?;
+
     let public = match options.tunnel {
         Some(tunnel) => Some(tunnel.open(&mut children, gateway.port).await?),
         None => None,
     };
-    let stack = describe(&gateway, public.as_deref(), own_token, &aws, &children);
+    let stack = describe(&gateway, public.as_deref(), console.url(), own_token, &aws, &children);
     let _registration: Registration = stack.register()?;
     let samples = samples::all();
     let mut report = Report::new(options.json, samples.len());
@@ -138,6 +142,7 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
 
     // To show or to forward what happens, subscribe here, before the first webhook is sent.
     let (happenings, mut to_report) = broadcast::channel(HAPPENINGS);
+    let console = tokio::spawn(console.serve(stack.clone(), happenings.subscribe()));
     let tracker = tokio::spawn(Tracker::new(aws.clone(), happenings.clone()).run(news));
 
     let sending = tokio::task::spawn_blocking({
@@ -183,6 +188,7 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
     poller.abort();
     sending.abort();
     tracker.abort();
+    console.abort();
     drop(gateway);
     children.stop().await;
     if report.missing() > 0 {
@@ -216,7 +222,14 @@ async fn prepare(
 }
 
 /// Where the running stack is.
-fn describe(gateway: &Gateway, public: Option<&str>, token: String, aws: &LocalAws, children: &Children) -> Stack {
+fn describe(
+    gateway: &Gateway,
+    public: Option<&str>,
+    console_url: String,
+    token: String,
+    aws: &LocalAws,
+    children: &Children,
+) -> Stack {
     let (url, names) = (format!("{}/webhook", gateway.url), &aws.names);
     Stack {
         topic_url: format!("{url}/{{topic}}"),
@@ -231,7 +244,7 @@ fn describe(gateway: &Gateway, public: Option<&str>, token: String, aws: &LocalA
         table: names.table.clone(),
         bus: names.bus.clone(),
         tap_queue_url: Some(names.tap_queue_url.clone()),
-        console_url: None,
+        console_url: Some(console_url),
         log_dir: Some(children.logs.clone()),
     }
 }

@@ -4,6 +4,7 @@
 //! command prints only JSON on standard output, one object per line.
 
 mod completions;
+mod console;
 mod dev;
 mod dlq;
 mod duration;

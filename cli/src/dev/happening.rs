@@ -27,7 +27,6 @@ pub(crate) enum Happening {
     /// The result of a request is known.
     Result(Arc<Row>),
     /// A domain event was published on the bus.
-    #[expect(dead_code, reason = "until the console and the forwarder read it")]
     Event(Arc<Event>),
 }
 
@@ -49,13 +48,10 @@ pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
     /// The headers without the callback token.
-    #[expect(dead_code, reason = "until the console shows it")]
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: Bytes,
     pub(crate) status: u16,
-    #[expect(dead_code, reason = "until the console shows it")]
     pub(crate) answer: Bytes,
-    #[expect(dead_code, reason = "until the console shows it")]
     pub(crate) took: Duration,
 }
 
@@ -98,7 +94,6 @@ pub(crate) struct Event {
     /// The delivery that caused it.
     pub(crate) delivery: String,
     /// The whole event as EventBridge passes it to a target, as JSON.
-    #[expect(dead_code, reason = "until the console and the forwarder read it")]
     pub(crate) json: String,
 }
 

@@ -46,11 +46,13 @@ impl Report {
             anstream::println!("Ready: {}. Sending the {} bundled webhooks:\n", stack.url, self.expected);
         }
         self.instructions = format!(
-            "Webhooks:      {url}, or …/webhook/{{topic}}\n\
+            "Console:       {console}\n\
+             Webhooks:      {url}, or …/webhook/{{topic}}\n\
              Header:        x-callback-token: {token}\n\
              Emulated AWS:  {aws}\n\
              Logs:          {logs}\n\
              Press Ctrl-C to stop.",
+            console = stack.console_url.as_deref().unwrap_or_default(),
             url = stack.url,
             token = stack.token.as_deref().unwrap_or_default(),
             aws = stack.aws_endpoint_url.as_deref().unwrap_or_default(),

@@ -1,0 +1,436 @@
+//! Console: a web page for a local stack, on 127.0.0.1. It shows each webhook while it comes in, what it was taken for and
+//! why, and what it changed; and it sends webhooks.
+//!
+//! ```text
+//! happenings ─▶ follow ─▶ store ─▶ view ─▶ pages   ─▶ browser
+//!                          │        └────▶ JSON    ─▶ scripts
+//!                          └─ revisions ─▶ stream  ─▶ both
+//! ```
+//!
+//! Pages are made here, on the server; the script in the browser adds the keyboard and the live rows.
+//!
+//! **Invariant:** every request passes the guard, and every answer carries its headers. Nothing that was received is shown but
+//! through `mask`. The console opens no connection but to its own stack.
+
+mod facts;
+mod fate;
+mod guard;
+mod json;
+mod mask;
+mod pages;
+mod reading;
+mod sending;
+mod store;
+mod view;
+
+use std::{convert::Infallible, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use axum::{
+    Form, Json, Router,
+    extract::{DefaultBodyLimit, Path, Query, Request as HttpRequest, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{
+        Html, IntoResponse, Redirect, Response,
+        sse::{self, KeepAlive, Sse},
+    },
+    routing::{get, post},
+};
+use futures_util::{Stream, StreamExt as _, stream};
+use ledger::{dynamo::DynamoLedger, item::Item, key::Key, store::Ledger as _};
+use serde::Deserialize;
+use shared::webhook::Webhook;
+use tokio::{
+    net::TcpListener,
+    sync::broadcast::{Receiver, error::RecvError},
+};
+
+use self::{
+    guard::{Guard, HEADERS, Pass},
+    mask::Masks,
+    pages::{Live, Tab},
+    sending::Sent,
+    store::{Delivery, Filter, Store},
+    view::{Comparison, Details, List, Story, Summary},
+};
+use crate::{dev::Happening, samples, stack::Stack, token};
+
+/// The port that is tried first, so that the address is usually the same in each run.
+const DEFAULT_PORT: u16 = 8788;
+
+/// How many deliveries one page of the list has.
+const PAGE: usize = 100;
+
+/// The largest body that the send page takes.
+const MAX_SENT_BYTES: usize = 4 * 1024 * 1024;
+
+/// A console that listens and does not answer yet.
+pub(crate) struct Console {
+    listener: TcpListener,
+    guard: Guard,
+    token: String,
+}
+
+/// What every request needs.
+#[derive(Clone)]
+struct Context(Arc<Inner>);
+
+struct Inner {
+    guard: Guard,
+    stack: Stack,
+    ledger: DynamoLedger,
+    store: Store,
+}
+
+impl Console {
+    /// Takes a port of 127.0.0.1, and makes this run's token.
+    pub(crate) async fn bind() -> Result<Self> {
+        let listener = match TcpListener::bind(("127.0.0.1", DEFAULT_PORT)).await {
+            Ok(listener) => listener,
+            Err(_) => TcpListener::bind("127.0.0.1:0").await.context("cannot find a free port for the console")?,
+        };
+        let token = token::new()?;
+        Ok(Self { guard: Guard::new(listener.local_addr()?.port(), token.clone()), listener, token })
+    }
+
+    /// The link with the token.
+    pub(crate) fn url(&self) -> String {
+        self.guard.link()
+    }
+
+    /// Answers requests until it is aborted.
+    pub(crate) async fn serve(self, stack: Stack, happenings: Receiver<Happening>) {
+        let ledger = DynamoLedger::new(aws_sdk_dynamodb::Client::new(&stack.aws().await), stack.table.clone());
+        let store = Store::new(Masks::new(stack.token.clone().into_iter().chain([self.token])));
+        let context = Context(Arc::new(Inner { guard: self.guard, stack, ledger, store }));
+        let following = follow(&context, happenings);
+        let serving = axum::serve(self.listener, router(&context)).into_future();
+        // Neither ends before the stack does.
+        let _ = tokio::join!(following, serving);
+    }
+}
+
+/// Puts what happens into the store.
+async fn follow(context: &Context, mut happenings: Receiver<Happening>) {
+    let Inner { store, ledger, .. } = &*context.0;
+    loop {
+        match happenings.recv().await {
+            Ok(Happening::Request(request)) => store.add(&request),
+            Ok(Happening::Event(event)) => store.publish(&event),
+            Ok(Happening::Result(row)) => {
+                let Some(delivery) = row.delivery.as_deref().and_then(|id| store.get(id)) else { continue };
+                let item = match &delivery.gist.key {
+                    Some(key) => ledger.get(key).await,
+                    None => Ok(None),
+                };
+                store.conclude(&delivery.request.id, &row, item);
+            }
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+fn router(context: &Context) -> Router {
+    let asset = |content_type: &'static str, text: &'static str| {
+        get(async move || ([(header::CONTENT_TYPE, content_type)], text))
+    };
+    Router::new()
+        .route("/", get(list_page))
+        .route("/deliveries/{id}", get(delivery_page))
+        .route("/deliveries/{id}/resend", post(resend_page))
+        .route("/story", get(story_page))
+        .route("/compare", get(comparison_page))
+        .route("/parked", get(parked_page))
+        .route("/send", get(send_page).post(send_form))
+        .route("/api/deliveries", get(list_json))
+        .route("/api/deliveries/{id}", get(delivery_json))
+        .route("/api/deliveries/{id}/resend", post(resend_json))
+        .route("/api/story", get(story_json))
+        .route("/api/compare", get(comparison_json))
+        .route("/api/samples", get(samples_json))
+        .route("/api/send", post(send_json))
+        .route("/api/stream", get(stream))
+        .route("/assets/console.css", asset("text/css; charset=utf-8", include_str!("console/assets/console.css")))
+        .route("/assets/console.js", asset("text/javascript; charset=utf-8", include_str!("console/assets/console.js")))
+        .route("/assets/icon.svg", asset("image/svg+xml", include_str!("console/assets/icon.svg")))
+        .fallback(async || Failure::not_found("there is no such page"))
+        .layer(DefaultBodyLimit::max(MAX_SENT_BYTES))
+        .layer(from_fn_with_state(context.clone(), guarded))
+        .with_state(context.clone())
+}
+
+/// Lets a request pass the guard, and adds the headers to the answer.
+async fn guarded(State(context): State<Context>, request: HttpRequest, next: Next) -> Response {
+    let mut response = match context.0.guard.check(request.method(), request.uri(), request.headers()) {
+        Ok(Pass::Answer) => next.run(request).await,
+        Ok(Pass::SetCookie { cookie, location }) => {
+            ([(header::SET_COOKIE, cookie)], Redirect::to(&location)).into_response()
+        }
+        Err(refusal) => (StatusCode::FORBIDDEN, format!("{refusal}\n")).into_response(),
+    };
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// Why there is no answer.
+struct Failure {
+    status: StatusCode,
+    message: String,
+}
+
+impl Failure {
+    fn not_found(message: &str) -> Self {
+        Self { status: StatusCode::NOT_FOUND, message: message.to_owned() }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { status: StatusCode::BAD_GATEWAY, message: format!("{:#}", error.into()) }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let page = pages::page("Not here", Tab::None, None, &pages::message(&self.message));
+        (self.status, Html(page)).into_response()
+    }
+}
+
+/// The same for scripts.
+struct JsonFailure(Failure);
+
+impl<E: Into<Failure>> From<E> for JsonFailure {
+    fn from(failure: E) -> Self {
+        Self(failure.into())
+    }
+}
+
+impl IntoResponse for JsonFailure {
+    fn into_response(self) -> Response {
+        (self.0.status, Json(serde_json::json!({ "error": self.0.message }))).into_response()
+    }
+}
+
+type Page = Result<Html<String>, Failure>;
+type Answer<T> = Result<Json<T>, JsonFailure>;
+
+/// A part of the list.
+#[derive(Deserialize)]
+struct Part {
+    before: Option<u64>,
+    limit: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct StoryQuery {
+    key: String,
+}
+
+#[derive(Deserialize)]
+struct CompareQuery {
+    a: String,
+    b: String,
+}
+
+#[derive(Deserialize)]
+struct SampleQuery {
+    #[serde(default)]
+    sample: String,
+}
+
+#[derive(Deserialize)]
+struct StreamQuery {
+    after: Option<u64>,
+}
+
+/// A webhook to send: a body, or the name of a sample.
+#[derive(Deserialize)]
+struct SendForm {
+    #[serde(default)]
+    body: String,
+    #[serde(default)]
+    sample: String,
+    #[serde(default)]
+    topic: String,
+}
+
+impl Inner {
+    fn list(&self, filter: &Filter, part: &Part) -> List {
+        List::of(&self.store.list(filter, part.before, part.limit.unwrap_or(PAGE)), &self.store)
+    }
+
+    fn delivery(&self, id: &str) -> Result<Arc<Delivery>, Failure> {
+        self.store.get(id).ok_or_else(|| Failure::not_found("this delivery is not kept any more, or of another run"))
+    }
+
+    async fn item(&self, key: Option<&Key>) -> Result<Option<Item>, Failure> {
+        match key {
+            Some(key) => Ok(self.ledger.get(key).await?),
+            None => Ok(None),
+        }
+    }
+
+    async fn details(&self, id: &str) -> Result<Details, Failure> {
+        let delivery = self.delivery(id)?;
+        let key = delivery.gist.key.as_ref().filter(|_| delivery.request.is_acknowledged());
+        let item = self.item(key).await?;
+        Ok(Details::of(&delivery, item.as_ref(), &self.store, &self.stack.url))
+    }
+
+    async fn story(&self, key: &str) -> Result<Story, Failure> {
+        let key = Key::from(key.to_owned());
+        let (about, item) = (self.store.about(&key), self.item(Some(&key)).await?);
+        if about.is_empty() && item.is_none() {
+            return Err(Failure::not_found("neither the console nor the ledger knows this subject"));
+        }
+        Ok(Story::of(key.as_str(), &about, item.as_ref(), &self.store))
+    }
+
+    fn comparison(&self, query: &CompareQuery) -> Result<Comparison, Failure> {
+        let (a, b) = (self.delivery(&query.a)?, self.delivery(&query.b)?);
+        Ok(Comparison::of(&a, &b, &self.store))
+    }
+
+    async fn resend(&self, id: &str) -> Result<Sent, Failure> {
+        let delivery = self.delivery(id)?;
+        let webhook = sending::Webhook::again(&delivery);
+        Ok(webhook.send(&self.stack, &self.store).await?)
+    }
+
+    async fn send(&self, form: SendForm) -> Result<Sent, Failure> {
+        let sample = samples::find(&form.sample);
+        let body = match sample {
+            Some(sample) if form.body.is_empty() => sample.body.to_owned(),
+            None if !form.sample.is_empty() => return Err(Failure::not_found("there is no such sample")),
+            _ => form.body,
+        };
+        let topic = if form.topic.is_empty() && sample.is_some() { topic_of(&body) } else { form.topic };
+        Ok(sending::Webhook::new(body, topic).send(&self.stack, &self.store).await?)
+    }
+}
+
+/// The topic of the URL to which Xendit would send a body. Empty: none.
+fn topic_of(body: &str) -> String {
+    let entry = Webhook::parse(body.as_bytes(), None).ok().and_then(|webhook| webhook.entry());
+    entry.map(|entry| entry.topic()).unwrap_or_default()
+}
+
+async fn list_page(
+    State(Context(console)): State<Context>,
+    Query(filter): Query<Filter>,
+    Query(part): Query<Part>,
+) -> Page {
+    let list = console.list(&filter, &part);
+    let main = pages::list(&list, &filter.fate, &filter.q);
+    // New ones do not belong on a page of older ones.
+    let live = part.before.is_none().then_some(Live { about: "", after: list.revision });
+    Ok(Html(pages::page("Webhooks", Tab::Webhooks, live, &main)))
+}
+
+async fn list_json(
+    State(Context(console)): State<Context>,
+    Query(filter): Query<Filter>,
+    Query(part): Query<Part>,
+) -> Json<List> {
+    Json(console.list(&filter, &part))
+}
+
+async fn delivery_page(State(Context(console)): State<Context>, Path(id): Path<String>) -> Page {
+    let after = console.store.revision();
+    let details = console.details(&id).await?;
+    let live = Live { about: &details.summary.id, after };
+    Ok(Html(pages::page(&details.summary.event, Tab::None, Some(live), &pages::delivery(&details))))
+}
+
+async fn delivery_json(State(Context(console)): State<Context>, Path(id): Path<String>) -> Answer<Details> {
+    Ok(Json(console.details(&id).await?))
+}
+
+async fn resend_page(State(Context(console)): State<Context>, Path(id): Path<String>) -> Result<Redirect, Failure> {
+    Ok(to_delivery(&console.resend(&id).await?))
+}
+
+async fn resend_json(State(Context(console)): State<Context>, Path(id): Path<String>) -> Answer<Sent> {
+    Ok(Json(console.resend(&id).await?))
+}
+
+fn to_delivery(sent: &Sent) -> Redirect {
+    Redirect::to(&sent.delivery.as_ref().map_or_else(|| "/".to_owned(), |id| format!("/deliveries/{id}")))
+}
+
+async fn story_page(State(Context(console)): State<Context>, Query(query): Query<StoryQuery>) -> Page {
+    let after = console.store.revision();
+    let story = console.story(&query.key).await?;
+    let live = Live { about: &story.key, after };
+    Ok(Html(pages::page("Story", Tab::None, Some(live), &pages::story(&story))))
+}
+
+async fn story_json(State(Context(console)): State<Context>, Query(query): Query<StoryQuery>) -> Answer<Story> {
+    Ok(Json(console.story(&query.key).await?))
+}
+
+async fn comparison_page(State(Context(console)): State<Context>, Query(query): Query<CompareQuery>) -> Page {
+    let comparison = console.comparison(&query)?;
+    Ok(Html(pages::page("Difference", Tab::None, None, &pages::comparison(&comparison))))
+}
+
+async fn comparison_json(
+    State(Context(console)): State<Context>,
+    Query(query): Query<CompareQuery>,
+) -> Answer<Comparison> {
+    Ok(Json(console.comparison(&query)?))
+}
+
+async fn parked_page(State(Context(console)): State<Context>) -> Page {
+    let filter = Filter { fate: fate::Fate::Parked.word().to_owned(), ..Filter::default() };
+    let list = console.list(&filter, &Part { before: None, limit: Some(store::MAX_KEPT) });
+    let live = Live { about: "", after: list.revision };
+    Ok(Html(pages::page("Parked", Tab::Parked, Some(live), &pages::parked(&list))))
+}
+
+async fn send_page(Query(query): Query<SampleQuery>) -> Page {
+    let chosen = samples::find(&query.sample).or_else(|| samples::find("invoice.paid"));
+    let body = chosen.map(|sample| sample.body).unwrap_or_default();
+    let main = pages::send(&samples::all(), chosen, body, &topic_of(body));
+    Ok(Html(pages::page("Send", Tab::Send, None, &main)))
+}
+
+async fn send_form(State(Context(console)): State<Context>, Form(form): Form<SendForm>) -> Result<Redirect, Failure> {
+    Ok(to_delivery(&console.send(form).await?))
+}
+
+async fn send_json(State(Context(console)): State<Context>, Json(form): Json<SendForm>) -> Answer<Sent> {
+    Ok(Json(console.send(form).await?))
+}
+
+async fn samples_json() -> Json<Vec<&'static str>> {
+    Json(samples::all().into_iter().map(|sample| sample.name).collect())
+}
+
+/// The summary of each delivery that changes, as one event.
+async fn stream(
+    State(Context(console)): State<Context>,
+    Query(query): Query<StreamQuery>,
+    headers: HeaderMap,
+) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+    // A browser that lost the connection says how far it got.
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let after = last.or(query.after).unwrap_or_else(|| console.store.revision());
+    let revisions = console.store.revisions();
+    let batches = stream::unfold((console, revisions, after), async |(console, mut revisions, after)| {
+        revisions.wait_for(|revision| *revision > after).await.ok()?;
+        let (changed, revision) = console.store.changed_after(after);
+        let event = |it: Arc<Delivery>| {
+            let summary = serde_json::to_string(&Summary::of(&it, &console.store.masks)).unwrap_or_default();
+            Ok(sse::Event::default().id(it.revision.to_string()).data(summary))
+        };
+        let events: Vec<_> = changed.into_iter().map(event).collect();
+        Some((stream::iter(events), (console, revisions, revision)))
+    });
+    Sse::new(batches.flatten()).keep_alive(KeepAlive::default())
+}

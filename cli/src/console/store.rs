@@ -1,0 +1,347 @@
+//! Store: the deliveries that the console keeps, in memory, and the search in them.
+//!
+//! Every change of a delivery gets a revision of its own. A stream that was interrupted goes on after the last revision that
+//! it has sent.
+//!
+//! **Invariant:** the store never grows beyond `MAX_KEPT` deliveries and `MAX_BYTES` of bodies. What it forgets, it counts.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use ledger::{item::Item, key::Key, state::State, store::StoreError};
+use serde::Deserialize;
+use shared::envelope::{Delivery as Metadata, Environment};
+use tokio::sync::watch;
+
+use super::{
+    fate::Fate,
+    mask::Masks,
+    reading::{Gist, update_of},
+};
+use crate::dev::{Event, Request, Row};
+
+/// How many deliveries are kept: hours of a busy test, and quick to search.
+pub(super) const MAX_KEPT: usize = 500;
+
+/// The most that the kept bodies may hold together, the largest of which have 10 MB.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// How much of a body is shown and searched: several times what Xendit sends.
+pub(super) const MAX_SHOWN_BYTES: usize = 128 * 1024;
+
+/// One request and what became of it.
+#[derive(Clone, Debug)]
+pub(super) struct Delivery {
+    /// Counts the requests.
+    pub(super) number: u64,
+    /// The change of the store that this is the result of.
+    pub(super) revision: u64,
+    pub(super) request: Arc<Request>,
+    /// The body as it is shown: see `mask`.
+    pub(super) shown: Arc<str>,
+    /// How many bytes of it are not shown.
+    pub(super) hidden_bytes: usize,
+    /// What the processor knows about the delivery besides its body.
+    pub(super) metadata: Metadata,
+    pub(super) gist: Gist,
+    pub(super) fate: Fate,
+    pub(super) reason: Option<String>,
+    /// The domain events that it caused, masked.
+    pub(super) events: Vec<Published>,
+}
+
+/// A domain event.
+#[derive(Clone, Debug)]
+pub(super) struct Published {
+    pub(super) detail_type: String,
+    pub(super) json: String,
+}
+
+/// Which deliveries to list.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Filter {
+    /// The word of a fate. Nothing: any.
+    #[serde(default)]
+    pub(super) fate: String,
+    /// The kind of the subject. Nothing: any.
+    #[serde(default)]
+    pub(super) kind: String,
+    /// Words that must all occur in the body, in an id, or in the reason.
+    #[serde(default)]
+    pub(super) q: String,
+}
+
+/// A part of the list.
+#[derive(Debug)]
+pub(super) struct Listed {
+    /// The newest first.
+    pub(super) deliveries: Vec<Arc<Delivery>>,
+    /// Whether there are older ones.
+    pub(super) more: bool,
+    /// How many are kept.
+    pub(super) kept: usize,
+    /// How many older ones were forgotten.
+    pub(super) forgotten: u64,
+    pub(super) revision: u64,
+}
+
+pub(super) struct Store {
+    pub(super) masks: Masks,
+    inner: Mutex<Inner>,
+    revision: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// The oldest first.
+    deliveries: VecDeque<Arc<Delivery>>,
+    /// Events whose request is not known yet, by delivery.
+    early: VecDeque<(String, Published)>,
+    bytes: usize,
+    requests: u64,
+    forgotten: u64,
+    revision: u64,
+}
+
+impl Store {
+    pub(super) fn new(masks: Masks) -> Self {
+        Self { masks, inner: Mutex::default(), revision: watch::Sender::new(0) }
+    }
+
+    /// Adds a request that was answered.
+    pub(super) fn add(&self, request: &Arc<Request>) {
+        let (metadata, fate) = (metadata(request), Fate::of_answer(request));
+        let shown = self.masks.body(&request.body);
+        let end = shown.floor_char_boundary(MAX_SHOWN_BYTES);
+        let gist = Gist::of(request, &metadata, &self.masks);
+        let refusal = (!request.is_acknowledged()).then(|| format!("HTTP {}", request.status));
+        let mut inner = self.lock();
+        inner.requests += 1;
+        inner.bytes += request.body.len();
+        let (number, revision) = (inner.requests, inner.next_revision());
+        let events = inner.take_early(&request.id);
+        inner.deliveries.push_back(Arc::new(Delivery {
+            number,
+            revision,
+            request: Arc::clone(request),
+            hidden_bytes: shown.len() - end,
+            shown: shown.get(..end).unwrap_or_default().into(),
+            metadata,
+            reason: refusal.or_else(|| gist.problem.clone()),
+            gist,
+            fate,
+            events,
+        }));
+        inner.forget();
+        drop(inner);
+        self.revision.send_replace(revision);
+    }
+
+    /// Adds a domain event to the delivery that caused it. It may come before the request.
+    pub(super) fn publish(&self, event: &Event) {
+        let published =
+            Published { detail_type: self.masks.text(&event.detail_type), json: self.masks.text(&event.json) };
+        if !self.change(&event.delivery, |delivery| delivery.events.push(published.clone())) {
+            let early = &mut self.lock().early;
+            early.push_back((event.delivery.clone(), published));
+            early.drain(..early.len().saturating_sub(MAX_KEPT));
+        }
+    }
+
+    /// Concludes an acknowledged delivery with its result, and with the item of its subject.
+    pub(super) fn conclude(&self, id: &str, row: &Row, item: Result<Option<Item>, StoreError>) {
+        self.change(id, |delivery| {
+            let (fate, reason) = delivery.conclusion(row, item);
+            (delivery.fate, delivery.reason) = (fate, reason.map(|reason| self.masks.text(&reason)));
+        });
+    }
+
+    /// Returns whether the delivery is kept.
+    fn change(&self, id: &str, change: impl FnOnce(&mut Delivery)) -> bool {
+        let mut inner = self.lock();
+        let revision = inner.next_revision();
+        let found = inner.deliveries.iter_mut().rev().find(|delivery| delivery.request.id == id);
+        let is_kept = found.is_some();
+        if let Some(delivery) = found {
+            let delivery = Arc::make_mut(delivery);
+            delivery.revision = revision;
+            change(delivery);
+        }
+        drop(inner);
+        self.revision.send_replace(revision);
+        is_kept
+    }
+
+    pub(super) fn get(&self, id: &str) -> Option<Arc<Delivery>> {
+        self.lock().deliveries.iter().rev().find(|delivery| delivery.request.id == id).cloned()
+    }
+
+    /// How many deliveries are kept with each fate, without those that have none.
+    pub(super) fn counts(&self) -> Vec<(Fate, usize)> {
+        let inner = self.lock();
+        let count = |fate: &Fate| (*fate, inner.deliveries.iter().filter(|it| it.fate == *fate).count());
+        Fate::ALL.iter().map(count).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// The number of the newest delivery.
+    pub(super) fn newest(&self) -> u64 {
+        self.lock().requests
+    }
+
+    /// The delivery with a `webhook-id` that came after another one.
+    pub(super) fn sent_after(&self, number: u64, webhook_id: &str) -> Option<Arc<Delivery>> {
+        let is_it = |it: &&Arc<Delivery>| it.number > number && it.metadata.webhook_id.as_deref() == Some(webhook_id);
+        self.lock().deliveries.iter().find(is_it).cloned()
+    }
+
+    /// The next older and the next newer delivery.
+    pub(super) fn neighbours(&self, number: u64) -> [Option<Arc<Delivery>>; 2] {
+        let inner = self.lock();
+        let older = inner.deliveries.iter().rev().find(|it| it.number < number).cloned();
+        [older, inner.deliveries.iter().find(|it| it.number > number).cloned()]
+    }
+
+    /// The deliveries of a filter, the newest first, before a number.
+    pub(super) fn list(&self, filter: &Filter, before: Option<u64>, limit: usize) -> Listed {
+        let inner = self.lock();
+        let (kept, forgotten, revision) = (inner.deliveries.len(), inner.forgotten, inner.revision);
+        let all: Vec<_> = inner.deliveries.iter().rev().cloned().collect();
+        drop(inner);
+        let is_listed = |it: &Arc<Delivery>| before.is_none_or(|before| it.number < before) && filter.includes(it);
+        let mut deliveries: Vec<_> = all.into_iter().filter(is_listed).take(limit + 1).collect();
+        let more = deliveries.len() > limit;
+        deliveries.truncate(limit);
+        Listed { deliveries, more, kept, forgotten, revision }
+    }
+
+    /// The acknowledged deliveries about a subject, the oldest first.
+    pub(super) fn about(&self, key: &Key) -> Vec<Arc<Delivery>> {
+        let is_about =
+            |it: &&Arc<Delivery>| it.request.is_acknowledged() && it.gist.key.as_ref().is_some_and(|it| it == key);
+        self.lock().deliveries.iter().filter(is_about).cloned().collect()
+    }
+
+    /// The deliveries that changed after a revision, in the order of their changes; and the revision now.
+    pub(super) fn changed_after(&self, revision: u64) -> (Vec<Arc<Delivery>>, u64) {
+        let inner = self.lock();
+        let mut changed: Vec<_> = inner.deliveries.iter().filter(|it| it.revision > revision).cloned().collect();
+        changed.sort_unstable_by_key(|it| it.revision);
+        (changed, inner.revision)
+    }
+
+    /// The revision now.
+    pub(super) fn revision(&self) -> u64 {
+        *self.revision.borrow()
+    }
+
+    /// Reports each new revision.
+    pub(super) fn revisions(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change leaves the store whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn next_revision(&mut self) -> u64 {
+        self.revision += 1;
+        self.revision
+    }
+
+    fn take_early(&mut self, id: &str) -> Vec<Published> {
+        let (own, others) = std::mem::take(&mut self.early).into_iter().partition(|(delivery, _)| delivery == id);
+        self.early = others;
+        VecDeque::into_iter(own).map(|(_, published)| published).collect()
+    }
+
+    fn forget(&mut self) {
+        while self.deliveries.len() > MAX_KEPT || (self.bytes > MAX_BYTES && self.deliveries.len() > 1) {
+            let Some(oldest) = self.deliveries.pop_front() else { return };
+            self.bytes -= oldest.request.body.len();
+            self.forgotten += 1;
+        }
+    }
+}
+
+impl Filter {
+    pub(super) fn includes(&self, delivery: &Delivery) -> bool {
+        let is = |wanted: &str, actual: &str| wanted.is_empty() || wanted == actual;
+        is(&self.fate, delivery.fate.word())
+            && is(&self.kind, delivery.gist.kind.unwrap_or_default())
+            && delivery.mentions(&self.q)
+    }
+}
+
+impl Delivery {
+    /// Whether all words occur in what is shown of the delivery, in upper or lower case.
+    fn mentions(&self, words: &str) -> bool {
+        if words.trim().is_empty() {
+            return true;
+        }
+        let key = self.gist.key.as_ref().map(Key::as_str).unwrap_or_default();
+        let reason = self.reason.as_deref().unwrap_or_default();
+        let events = self.events.iter().map(|event| event.detail_type.as_str());
+        let mut texts = vec![&*self.request.id, &*self.request.path, &*self.gist.event, key, reason, &*self.shown];
+        texts.extend(self.request.headers.values().map(String::as_str).chain(events));
+        let texts: Vec<_> = texts.into_iter().map(str::to_lowercase).collect();
+        words.to_lowercase().split_whitespace().all(|word| texts.iter().any(|text| text.contains(word)))
+    }
+
+    fn conclusion(&self, row: &Row, item: Result<Option<Item>, StoreError>) -> (Fate, Option<String>) {
+        if let Some(reason) = &row.parked {
+            return (Fate::Parked, Some(reason.clone()));
+        }
+        let item = match (&row.problem, item) {
+            (None, Ok(item)) => item,
+            (Some(problem), _) => return (Fate::Waiting, Some(format!("the result could not be read: {problem}"))),
+            (None, Err(error)) => return (Fate::Waiting, Some(format!("the result could not be read: {error}"))),
+        };
+        if row.is_lost() {
+            return (Fate::Lost, None);
+        }
+        let entry = item.as_ref().and_then(|item| item.history.iter().find(|it| it.delivery == self.request.id));
+        match (entry, &item) {
+            (Some(entry), _) if entry.conflict => (Fate::Conflict, None),
+            (Some(_), _) if self.gist.unknown.is_some() => (Fate::Unknown, self.gist.unknown.clone()),
+            (Some(entry), _) => (Fate::Applied, entry.quiet.then(|| "a detail; published nothing".to_owned())),
+            (None, Some(item)) if self.is_older_than(&item.state) => (Fate::Stale, None),
+            (None, _) => (Fate::Duplicate, None),
+        }
+    }
+
+    fn is_older_than(&self, state: &State) -> bool {
+        update_of(&self.request.body, &self.metadata)
+            .is_some_and(|update| State::from(&update.observation).compare(state).is_lt())
+    }
+}
+
+impl Fate {
+    /// The fate of a request whose result is not known.
+    fn of_answer(request: &Request) -> Self {
+        match request.status {
+            200..300 => Self::Waiting,
+            500.. => Self::NotStored,
+            _ => Self::Refused,
+        }
+    }
+}
+
+/// What the receiver notes about a request. The local stack is one for test mode, with one token.
+fn metadata(request: &Request) -> Metadata {
+    let header = |name: &str| request.headers.get(name).cloned();
+    Metadata {
+        id: request.id.clone(),
+        received_at: request.at,
+        environment: Environment::Test,
+        token: "local".to_owned(),
+        topic: request.path.strip_prefix("/webhook/").and_then(|topic| topic.parse().ok()),
+        webhook_id: header("webhook-id"),
+        api_version: header("api-version"),
+        content_type: header("content-type"),
+    }
+}
