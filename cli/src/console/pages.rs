@@ -313,11 +313,10 @@ fn recognised(reading: &Reading) -> Markup {
                     },
                     RecognisedBy::Nothing { reason, nearest } => {
                         "Not recognised: " (reason)
-                        @if let Some(nearest) = nearest { ". Did you mean " code { (nearest) } "?" }
+                        @if let Some(nearest) = nearest { ". Did you mean " code { (nearest) } "?" } @else { "." }
                     },
                 }
-                @if let Some(product) = reading.product { " (" (product) ")" }
-                "."
+                @if let Some(product) = reading.product { " (" (product) ")." }
             }
             @if reading.product.is_some() {
                 p { "So it reports " code { (reading.stage) } "." (because(reading)) }
