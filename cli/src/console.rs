@@ -1,5 +1,5 @@
-//! Console: a web page for a local stack, on 127.0.0.1. It shows each webhook while it comes in, what it was taken for and
-//! why, and what it changed; and it sends webhooks.
+//! Console: a web page for a local stack, on 127.0.0.1. It shows each webhook while it comes in, what it was recognised as
+//! and why, and what it changed; and it sends webhooks.
 //!
 //! ```text
 //! happenings ─▶ follow ─▶ store ─▶ view ─▶ pages   ─▶ browser
@@ -104,7 +104,7 @@ impl Console {
         let ledger = DynamoLedger::new(aws_sdk_dynamodb::Client::new(&stack.aws().await), stack.table.clone());
         let store = Store::new(Masks::new(stack.token.clone().into_iter().chain([self.token])));
         let context = Context(Arc::new(Inner { guard: self.guard, stack, ledger, store }));
-        let following = follow(&context, happenings);
+        let following = follow(&context.0.store, happenings);
         let serving = axum::serve(self.listener, router(&context)).into_future();
         // Neither ends before the stack does.
         let _ = tokio::join!(following, serving);
@@ -112,20 +112,12 @@ impl Console {
 }
 
 /// Puts what happens into the store.
-async fn follow(context: &Context, mut happenings: Receiver<Happening>) {
-    let Inner { store, ledger, .. } = &*context.0;
+async fn follow(store: &Store, mut happenings: Receiver<Happening>) {
     loop {
         match happenings.recv().await {
             Ok(Happening::Request(request)) => store.add(&request),
             Ok(Happening::Event(event)) => store.publish(&event),
-            Ok(Happening::Result(row)) => {
-                let Some(delivery) = row.delivery.as_deref().and_then(|id| store.get(id)) else { continue };
-                let item = match &delivery.gist.key {
-                    Some(key) => ledger.get(key).await,
-                    None => Ok(None),
-                };
-                store.conclude(&delivery.request.id, &row, item);
-            }
+            Ok(Happening::Result(row)) => store.conclude(&row),
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }

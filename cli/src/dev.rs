@@ -34,7 +34,6 @@ use tokio::{
     sync::{broadcast, mpsc},
 };
 
-pub(crate) use self::happening::{Event, Happening, Request, Row};
 use self::{
     children::Children,
     functions::{Functions, TOKEN},
@@ -45,6 +44,10 @@ use self::{
     report::Report,
     tracker::Tracker,
     tunnel::Tunnel,
+};
+pub(crate) use self::{
+    happening::{Event, Happening, Request, Row},
+    report::why_refused,
 };
 use crate::{
     console::Console,

@@ -39,9 +39,12 @@ fates! {
 }
 
 impl Fate {
-    /// The word for people.
+    /// The word for people, as `dev` prints it.
     pub(super) fn label(self) -> String {
-        self.word().replace('_', " ")
+        match self {
+            Self::Stale => "older news".to_owned(),
+            _ => self.word().replace('_', " "),
+        }
     }
 }
 

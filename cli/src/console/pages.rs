@@ -300,7 +300,7 @@ fn recognised(reading: &Reading) -> Markup {
         |keys: &[String]| html! { @for (i, key) in keys.iter().enumerate() { @if i > 0 { ", " } code { (key) } } };
     html! {
         section aria-labelledby="recognised" {
-            h2 #recognised { "What it was taken for, and why" }
+            h2 #recognised { "What it was recognised as, and why" }
             p {
                 @match &reading.recognised_by {
                     RecognisedBy::Name => { "Its " code { "event" } " is " code { (reading.event) } },
@@ -316,7 +316,7 @@ fn recognised(reading: &Reading) -> Markup {
                         @if let Some(nearest) = nearest { ". Did you mean " code { (nearest) } "?" } @else { "." }
                     },
                 }
-                @if let Some(product) = reading.product { " (" (product) ")." }
+                @if let Some(product) = reading.product { ". Product: " (product) "." }
             }
             @if reading.product.is_some() {
                 p { "So it reports " code { (reading.stage) } "." (because(reading)) }

@@ -10,17 +10,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ledger::{item::Item, key::Key, state::State, store::StoreError};
+use ledger::key::Key;
 use serde::Deserialize;
-use shared::envelope::{Delivery as Metadata, Environment};
+use shared::{
+    envelope::{Delivery as Metadata, Environment},
+    outcome::Processed,
+};
 use tokio::sync::watch;
 
-use super::{
-    fate::Fate,
-    mask::Masks,
-    reading::{Gist, update_of},
-};
-use crate::dev::{Event, Request, Row};
+use super::{fate::Fate, mask::Masks, reading::Gist};
+use crate::dev::{Event, Request, Row, why_refused};
 
 /// How many deliveries are kept: hours of a busy test, and quick to search.
 pub(super) const MAX_KEPT: usize = 500;
@@ -116,7 +115,8 @@ impl Store {
         let shown = self.masks.body(&request.body);
         let end = shown.floor_char_boundary(MAX_SHOWN_BYTES);
         let gist = Gist::of(request, &metadata, &self.masks);
-        let refusal = (!request.is_acknowledged()).then(|| format!("HTTP {}", request.status));
+        let refusal =
+            (!request.is_acknowledged()).then(|| format!("{}: {}", request.status, why_refused(request.status)));
         let mut inner = self.lock();
         inner.requests += 1;
         inner.bytes += request.body.len();
@@ -150,10 +150,11 @@ impl Store {
         }
     }
 
-    /// Concludes an acknowledged delivery with its result, and with the item of its subject.
-    pub(super) fn conclude(&self, id: &str, row: &Row, item: Result<Option<Item>, StoreError>) {
+    /// Concludes a delivery with its result. Only an acknowledged one has an id.
+    pub(super) fn conclude(&self, row: &Row) {
+        let Some(id) = &row.delivery else { return };
         self.change(id, |delivery| {
-            let (fate, reason) = delivery.conclusion(row, item);
+            let (fate, reason) = delivery.conclusion(row);
             (delivery.fate, delivery.reason) = (fate, reason.map(|reason| self.masks.text(&reason)));
         });
     }
@@ -292,31 +293,18 @@ impl Delivery {
         words.to_lowercase().split_whitespace().all(|word| texts.iter().any(|text| text.contains(word)))
     }
 
-    fn conclusion(&self, row: &Row, item: Result<Option<Item>, StoreError>) -> (Fate, Option<String>) {
-        if let Some(reason) = &row.parked {
-            return (Fate::Parked, Some(reason.clone()));
+    fn conclusion(&self, row: &Row) -> (Fate, Option<String>) {
+        let nothing = || row.published.is_empty().then(|| "published nothing".to_owned());
+        match (&row.parked, &row.problem, row.outcome) {
+            (Some(reason), ..) => (Fate::Parked, Some(reason.clone())),
+            (_, Some(problem), _) => (Fate::Waiting, Some(format!("the result could not be read: {problem}"))),
+            (.., Some(Processed::Conflict)) => (Fate::Conflict, None),
+            (.., Some(Processed::Stale)) => (Fate::Stale, None),
+            (.., Some(Processed::Duplicate)) => (Fate::Duplicate, None),
+            (.., Some(Processed::Applied)) if self.gist.unknown.is_some() => (Fate::Unknown, self.gist.unknown.clone()),
+            (.., Some(Processed::Applied)) => (Fate::Applied, nothing()),
+            _ => (Fate::Lost, None),
         }
-        let item = match (&row.problem, item) {
-            (None, Ok(item)) => item,
-            (Some(problem), _) => return (Fate::Waiting, Some(format!("the result could not be read: {problem}"))),
-            (None, Err(error)) => return (Fate::Waiting, Some(format!("the result could not be read: {error}"))),
-        };
-        if row.is_lost() {
-            return (Fate::Lost, None);
-        }
-        let entry = item.as_ref().and_then(|item| item.history.iter().find(|it| it.delivery == self.request.id));
-        match (entry, &item) {
-            (Some(entry), _) if entry.conflict => (Fate::Conflict, None),
-            (Some(_), _) if self.gist.unknown.is_some() => (Fate::Unknown, self.gist.unknown.clone()),
-            (Some(entry), _) => (Fate::Applied, entry.quiet.then(|| "a detail; published nothing".to_owned())),
-            (None, Some(item)) if self.is_older_than(&item.state) => (Fate::Stale, None),
-            (None, _) => (Fate::Duplicate, None),
-        }
-    }
-
-    fn is_older_than(&self, state: &State) -> bool {
-        update_of(&self.request.body, &self.metadata)
-            .is_some_and(|update| State::from(&update.observation).compare(state).is_lt())
     }
 }
 

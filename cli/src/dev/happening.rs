@@ -11,7 +11,6 @@ use serde_json::value::RawValue;
 use shared::{
     domain_event::Detail,
     envelope::{Delivery, Environment},
-    lifecycle::Stage,
     outcome::Processed,
     topic::Topic,
     webhook::Webhook,
@@ -183,9 +182,9 @@ impl Row {
         self.phase = Some(seen.stage.phase());
         self.id = Some(seen.id);
         match aws.item(&key).await? {
-            Some(item) if item.state.clone().merge(state) == item.state => {
+            Some(item) if item.state.clone().merge(state.clone()) == item.state => {
                 self.in_ledger = true;
-                self.outcome = Some(outcome(&item, &request.id, seen.stage));
+                self.outcome = Some(outcome(&item, &request.id, &state));
                 Ok(())
             }
             _ => self.look_up_parked(request, aws).await,
@@ -208,16 +207,16 @@ impl Row {
     }
 }
 
-/// What the processor did with a delivery, according to the item that holds its fact or a newer one.
-fn outcome(item: &Item, delivery: &str, stage: Stage) -> Processed {
+/// What the processor did with a delivery that says `state`, according to the item that holds the same or more.
+fn outcome(item: &Item, delivery: &str, state: &State) -> Processed {
     if item.is_conflict_of(delivery) {
         Processed::Conflict
     } else if item.history.iter().any(|entry| entry.delivery == delivery) {
         Processed::Applied
-    } else if item.history.iter().any(|entry| entry.stage == stage) {
-        Processed::Duplicate
-    } else {
+    } else if state.compare(&item.state).is_lt() {
         Processed::Stale
+    } else {
+        Processed::Duplicate
     }
 }
 

@@ -143,7 +143,9 @@ fn result(row: &Row) -> (AnsiColor, String) {
     let amount = row.currency.as_ref().zip(row.amount.as_ref());
     let with_amount = amount.map(|(currency, amount)| format!("{currency} {amount} {published}"));
     match (row.outcome, &row.parked, &row.problem) {
-        _ if !row.is_acknowledged() => (AnsiColor::Red, refusal(row.status)),
+        _ if !row.is_acknowledged() => {
+            (AnsiColor::Red, format!("refused, {}: {}", row.status, why_refused(row.status)))
+        }
         (_, Some(reason), _) => (AnsiColor::Yellow, format!("parked: {reason}")),
         (_, _, Some(problem)) => (AnsiColor::Yellow, format!("not known: {problem}")),
         (Some(Processed::Conflict), ..) => (AnsiColor::Yellow, format!("conflict {published}")),
@@ -156,16 +158,15 @@ fn result(row: &Row) -> (AnsiColor, String) {
 }
 
 /// Why a request was not acknowledged.
-fn refusal(status: u16) -> String {
-    let reason = match status {
+pub(crate) fn why_refused(status: u16) -> &'static str {
+    match status {
         401 => "the token is missing or wrong",
         404 => "there is no such path",
         413 => "it is too large for AWS",
         429 => "too many at once",
         503 => "no store took it",
         _ => "the receiver failed; see its log",
-    };
-    format!("refused, {status}: {reason}")
+    }
 }
 
 /// A line for a webhook. A long result stands on lines of its own.
