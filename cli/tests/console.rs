@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use self::browser::Browser;
@@ -58,7 +59,7 @@ impl Stack {
         let (console, console_token) =
             text("console_url").split_once("/?token=").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         let samples = fs::read_dir(root().join("events/webhooks")).unwrap().count();
-        assert_eq!(lines.by_ref().take(samples).filter(Result::is_ok).count(), samples);
+        assert_eq!(lines.by_ref().take(samples).map_while(Result::ok).count(), samples);
         // Nobody may have to wait for this to be read.
         std::thread::spawn(move || lines.for_each(drop));
         Self { url: text("url"), token: text("token"), child, console, console_token }
@@ -128,7 +129,7 @@ fn root() -> PathBuf {
 
 fn invoice(id: &str, status: &str, more: &str) -> String {
     format!(
-        r#"{{"id":"{id}","external_id":"order-{id}","user_id":"u","merchant_name":"m","status":"{status}","amount":50000,"currency":"IDR"{more}}}"#
+        r#"{{"id":"{id}","external_id":"order-{id}","user_id":"62440e322008e87fb29c1fd0","merchant_name":"m","status":"{status}","amount":50000,"currency":"IDR"{more}}}"#
     )
 }
 
@@ -276,7 +277,7 @@ fn the_pages_are_live_and_safe_and_led_by_the_keyboard() {
             r#","paid_amount":40000,"payment_method":"BANK_TRANSFER","paid_at":"2030-01-02T03:04:05Z""#,
         ),
         invoice("7", "EXPIRED", ""),
-        r#"{"event":"payment.suceeded","data":{"id":"py-1","status":"SUCCEEDED"}}"#.to_owned(),
+        r#"{"event":"payment.suceeded","data":{"id":"zq-1","status":"SUCCEEDED"}}"#.to_owned(),
     ]
     .map(|body| {
         let id = stack.send("", &body);
@@ -319,10 +320,10 @@ fn the_pages_are_live_and_safe_and_led_by_the_keyboard() {
     browser.value("document.querySelector('#help').close()");
     browser.press("/");
     assert_eq!(browser.value("document.activeElement.id"), "search");
-    for key in ["p", "y", "-", "1"] {
+    for key in ["z", "q", "-", "1"] {
         browser.press(key);
     }
-    browser.wait_for("document.querySelectorAll('.row').length === 1 && location.search === '?q=py-1'");
+    browser.wait_for("document.querySelectorAll('.row').length === 1 && location.search === '?q=zq-1'");
     browser.press("Enter");
     browser.press("Enter");
     browser.wait_for(&format!("location.pathname === '/deliveries/{}'", ids[4]));
@@ -333,34 +334,7 @@ fn the_pages_are_live_and_safe_and_led_by_the_keyboard() {
     ));
     browser.wait_for("document.querySelector('.title .fate').textContent === 'duplicate'");
 
-    // Nothing in a body runs or loads anything, nothing is wider than a phone, and everything can be read.
-    let key = |id: &str| stack.get(&format!("/api/deliveries/{id}"))["key"].as_str().unwrap().to_owned();
-    let story = |id: &str| format!("/story?key={}", percent(&key(id)));
-    let pages = [
-        ("list", "/".to_owned()),
-        ("delivery", format!("/deliveries/{}", ids[1])),
-        ("story", story(&ids[1])),
-        ("compare", format!("/compare?a={}&b={}", ids[1], ids[2])),
-        ("parked", "/parked".to_owned()),
-        ("send", "/send".to_owned()),
-        ("hostile delivery", format!("/deliveries/{hostile}")),
-        ("hostile story", story(&hostile)),
-        ("hostile comparison", format!("/compare?a={hostile}&b={}", ids[1])),
-        ("unreadable", format!("/deliveries/{unreadable}")),
-        ("hostile search", format!("/?q={}", percent("\"><script>pwned=1</script>"))),
-        ("nothing", "/nothing".to_owned()),
-    ];
-    for (name, path) in &pages {
-        browser.look(1200, 900, "light");
-        browser.open(&format!("{}{path}", stack.console));
-        assert_eq!(browser.value("typeof pwned"), "undefined", "{name}");
-        assert_eq!(browser.value(INJECTED), 0, "{name}");
-        for scheme in ["light", "dark"] {
-            browser.look(360, 740, scheme);
-            assert_eq!(browser.value("document.documentElement.scrollWidth"), 360, "{name} is wider than a phone");
-            assert_eq!(browser.value(CONTRAST), "", "{name} in {scheme} is hard to read");
-        }
-    }
+    assert_pages_are_sound(&stack, &mut browser, &ids, [&hostile, &unreadable]);
     // Even a script that got into a page would not run.
     let inline =
         "document.head.append(Object.assign(document.createElement('script'), { textContent: 'window.pwned = 1' }))";
@@ -374,30 +348,91 @@ fn the_pages_are_live_and_safe_and_led_by_the_keyboard() {
             assert!(url.starts_with(&stack.console), "the page loaded {url}");
         }
     }
+}
 
-    if std::env::var_os("WRITE_SCREENSHOTS").is_some() {
-        for (name, path) in &pages[..6] {
-            photograph(&mut browser, &format!("{}{path}", stack.console), name);
-        }
+/// Nothing in a body runs or loads anything, nothing is wider than a phone, and everything can be read.
+fn assert_pages_are_sound(stack: &Stack, browser: &mut Browser, ids: &[String], [hostile, unreadable]: [&str; 2]) {
+    let key = |id: &str| stack.get(&format!("/api/deliveries/{id}"))["key"].as_str().unwrap().to_owned();
+    let story = |id: &str| format!("/story?key={}", percent(&key(id)));
+    let pages = [
+        ("list", "/".to_owned()),
+        ("delivery", format!("/deliveries/{}", ids[1])),
+        ("story", story(&ids[1])),
+        ("compare", format!("/compare?a={}&b={}", ids[1], ids[2])),
+        ("parked", "/parked".to_owned()),
+        ("send", "/send".to_owned()),
+        ("hostile delivery", format!("/deliveries/{hostile}")),
+        ("hostile story", story(hostile)),
+        ("hostile comparison", format!("/compare?a={hostile}&b={}", ids[1])),
+        ("unreadable", format!("/deliveries/{unreadable}")),
+        ("hostile search", format!("/?q={}", percent("\"><script>pwned=1</script>"))),
+        ("nothing", "/nothing".to_owned()),
+    ];
+    for (name, path) in &pages {
+        browser.look(1200, 900, "light");
+        browser.open(&format!("{}{path}", stack.console));
+        assert_page_is_sound(browser, name);
     }
 }
 
-/// Writes pictures of a page into docs/console.
-fn photograph(browser: &mut Browser, url: &str, name: &str) {
-    for (suffix, width, height, scheme) in
-        [("", 1200, 900, "light"), ("-360", 360, 740, "light"), ("-dark", 1200, 900, "dark")]
-    {
-        if suffix.is_empty() || matches!(name, "list" | "delivery") {
-            browser.look(width, height, scheme);
-            browser.open(url);
-            browser
-                .wait_for("!document.querySelector('#live') || document.querySelector('#live').textContent === 'live'");
-            std::thread::sleep(Duration::from_millis(300));
-            fs::write(root().join(format!("docs/console/{name}{suffix}.png")), browser.picture()).unwrap();
-        }
+fn assert_page_is_sound(browser: &mut Browser, name: &str) {
+    assert_eq!(browser.value("typeof pwned"), "undefined", "{name}");
+    assert_eq!(browser.value(INJECTED), 0, "{name}");
+    for scheme in ["light", "dark"] {
+        browser.look(360, 740, scheme);
+        assert_eq!(browser.value("document.documentElement.scrollWidth"), 360, "{name} is wider than a phone");
+        assert_eq!(browser.value(CONTRAST), "", "{name} in {scheme} is hard to read");
+    }
+}
+
+/// Not a test: it needs a stack of its own, without the hostile bodies.
+#[test]
+#[ignore = "`make screenshots` runs it: it writes the pictures in docs/console"]
+fn write_the_screenshots() {
+    let stack = Stack::start();
+    let mut browser = Browser::start();
+    let send = |topic: &str, body: &str| {
+        let id = stack.send(topic, body);
+        stack.concluded(&id);
+        id
+    };
+    let paid = |amount: u32| {
+        let more = format!(r#","paid_amount":{amount},"payment_channel":"MANDIRI","paid_at":"2030-01-02T03:04:05Z""#);
+        invoice("6748105a77f16ebe", "PAID", &more)
+    };
+    let capture = fs::read_to_string(root().join("events/webhooks/payment.capture.json")).unwrap();
+    send("", "--boundary\r\nnot JSON");
+    send("", r#"{"event":"payment.suceeded","data":{"id":"py-1","status":"SUCCEEDED"}}"#);
+    send("/invoice", &invoice("6748105a77f16ebe", "EXPIRED", ""));
+    let first = send("/invoice", &paid(50000));
+    send("/invoice", &paid(50000));
+    let other = send("/invoice", &paid(40000));
+    send("", r#"{"event":"#);
+    send("", "");
+    let captured = send("", &capture.replace("1402feb0", "7402feb0").replace("1502feb0", "7502feb0"));
+
+    let key = stack.get(&format!("/api/deliveries/{first}"))["key"].as_str().map(percent).unwrap();
+    let delivery = format!("/deliveries/{captured}");
+    let pictures = [
+        ("list", "/", 1200, 720, "light"),
+        ("list-dark", "/", 1200, 720, "dark"),
+        ("list-360", "/", 360, 740, "light"),
+        ("delivery", &delivery, 1200, 700, "light"),
+        ("story", &format!("/story?key={key}"), 1200, 800, "light"),
+        ("compare", &format!("/compare?a={first}&b={other}"), 1200, 360, "light"),
+        ("parked", "/parked", 1200, 420, "light"),
+        ("send", "/send", 1200, 800, "light"),
+    ];
+    browser.look(1200, 800, "light");
+    browser.open(&format!("{}/?token={}", stack.console, stack.console_token));
+    for (name, path, width, height, scheme) in pictures {
+        browser.look(width, height, scheme);
+        browser.open(&format!("{}{path}", stack.console));
+        browser.wait_for("!document.querySelector('#live') || document.querySelector('#live').textContent === 'live'");
+        fs::write(root().join(format!("docs/console/{name}.png")), browser.picture()).unwrap();
     }
 }
 
 fn percent(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }

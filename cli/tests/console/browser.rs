@@ -1,4 +1,4 @@
-//! Browser: a headless Chromium, driven by its DevTools protocol over a pipe.
+//! Browser: a headless Chromium, driven by its `DevTools` protocol over a pipe.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -11,7 +11,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
 
 /// How long anything may take on a busy machine.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What the browser is called, in the order in which it is looked for.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
@@ -53,16 +53,16 @@ impl Browser {
             }
         });
         let mut browser = Self { child, to, from, sent: 0, session: None, events: Vec::new(), profile };
-        let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }))["targetId"].clone();
-        let attached = browser.call("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
+        let target = browser.call("Target.createTarget", &json!({ "url": "about:blank" }))["targetId"].clone();
+        let attached = browser.call("Target.attachToTarget", &json!({ "targetId": target, "flatten": true }));
         browser.session = Some(attached["sessionId"].as_str().unwrap().to_owned());
         for domain in ["Page", "Runtime", "Network", "Log"] {
-            browser.call(&format!("{domain}.enable"), json!({}));
+            browser.call(&format!("{domain}.enable"), &json!({}));
         }
         browser
     }
 
-    pub(crate) fn call(&mut self, method: &str, parameters: Value) -> Value {
+    pub(crate) fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.sent += 1;
         let mut command = json!({ "id": self.sent, "method": method, "params": parameters });
         if let Some(session) = &self.session {
@@ -82,7 +82,7 @@ impl Browser {
     /// The value of an expression in the page.
     pub(crate) fn value(&mut self, expression: &str) -> Value {
         let parameters = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
-        let result = self.call("Runtime.evaluate", parameters);
+        let result = self.call("Runtime.evaluate", &parameters);
         assert!(result["exceptionDetails"].is_null(), "{expression}: {result}");
         result["result"]["value"].clone()
     }
@@ -91,7 +91,9 @@ impl Browser {
     pub(crate) fn wait_for(&mut self, expression: &str) {
         let start = Instant::now();
         // While a page is left, there is nothing to ask.
-        let asked = format!("(() => {{ try {{ return document.readyState === 'complete' && !!({expression}) }} catch {{ return false }} }})()");
+        let asked = format!(
+            "(() => {{ try {{ return document.readyState === 'complete' && !!({expression}) }} catch {{ return false }} }})()"
+        );
         while self.value(&asked) != true {
             let page = || "document.title + ' ' + location.href + ' ' + document.body.innerText.slice(0, 2000)";
             assert!(start.elapsed() < TIMEOUT, "{expression} does not come true:\n{}", self.value(page()));
@@ -101,7 +103,7 @@ impl Browser {
 
     /// Goes to a page, and waits until it is there.
     pub(crate) fn open(&mut self, url: &str) {
-        self.call("Page.navigate", json!({ "url": url }));
+        self.call("Page.navigate", &json!({ "url": url }));
         self.wait_for("true");
     }
 
@@ -111,21 +113,21 @@ impl Browser {
         for kind in ["keyDown", "keyUp"] {
             let text = if kind == "keyDown" && key != "Escape" { text } else { "" };
             let parameters = json!({ "type": kind, "key": key, "text": text, "windowsVirtualKeyCode": code });
-            self.call("Input.dispatchKeyEvent", parameters);
+            self.call("Input.dispatchKeyEvent", &parameters);
         }
     }
 
     /// Makes the window so wide and high, in light or dark.
     pub(crate) fn look(&mut self, width: u32, height: u32, scheme: &str) {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        self.call("Emulation.setDeviceMetricsOverride", size);
+        self.call("Emulation.setDeviceMetricsOverride", &size);
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
-        self.call("Emulation.setEmulatedMedia", features);
+        self.call("Emulation.setEmulatedMedia", &features);
     }
 
     /// A picture of the window, as PNG.
     pub(crate) fn picture(&mut self) -> Vec<u8> {
-        let picture = self.call("Page.captureScreenshot", json!({ "format": "png" }));
+        let picture = self.call("Page.captureScreenshot", &json!({ "format": "png" }));
         BASE64.decode(picture["data"].as_str().unwrap()).unwrap()
     }
 }
@@ -140,7 +142,7 @@ impl Drop for Browser {
 
 fn find() -> String {
     std::env::var("CHROMIUM").ok().unwrap_or_else(|| {
-        let exists = |name: &&&str| Command::new(name).arg("--version").output().is_ok();
+        let exists = |name: &&&str| Command::new(name).arg("--version").output().is_ok_and(|it| it.status.success());
         let found = NAMES.iter().find(exists);
         (*found.expect("no Chromium is installed; `make browser` installs it, or set CHROMIUM to its path")).to_owned()
     })
