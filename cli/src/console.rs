@@ -253,7 +253,7 @@ struct SendForm {
 
 impl Inner {
     fn list(&self, filter: &Filter, part: &Part) -> List {
-        List::of(&self.store.list(filter, part.before, part.limit.unwrap_or(PAGE)), &self.store)
+        List::of(&self.store.list(filter, part.before, part.limit.unwrap_or(PAGE).min(store::MAX_KEPT)), &self.store)
     }
 
     fn delivery(&self, id: &str) -> Result<Arc<Delivery>, Failure> {

@@ -32,7 +32,7 @@ fates! {
     Stale "stale" "It is older than what is known. Nothing changed.",
     Conflict "conflict" "It contradicts what is known. Both answers are kept, and webhook.conflict was published.",
     Unknown "unknown" "It was not recognised. It is kept, and webhook.unknown was published with the reason.",
-    Parked "parked" "It could not be processed. It is in the dead-letter queue, with the reason.",
+    Parked "parked" "It could not be processed. It was moved to the dead-letter queue, with the reason.",
     Refused "refused" "It was refused. Nothing was stored.",
     NotStored "not_stored" "It could not be stored. Xendit would send it again.",
     Lost "lost" "Its message is gone, and neither the ledger nor the dead-letter queue has it. This is a bug.",

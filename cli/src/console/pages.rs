@@ -505,7 +505,7 @@ pub(super) fn parked(list: &List) -> Markup {
     html! { div data-swap {
         header.title { h1 { "Parked" } }
         p.lead {
-            "Webhooks in the dead-letter queue. Each is stored as it came. Once its cause is gone, resend it, or redrive the queue."
+            "What this run moved to the dead-letter queue, also if it was redriven since. Once the cause is gone, resend a webhook: it comes in as a new one."
         }
         @if reasons.is_empty() { p.empty { "Nothing is parked." } }
         @for (reason, all) in reasons {
