@@ -199,6 +199,7 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
     }
     let failures = report.failures();
     match end {
+        Err(exited) if failures == 0 => Err(exited),
         Err(exited) => Err(exited.context(format!("{failures} of the bundled webhooks were not processed"))),
         Ok(()) if failures > 0 && !serving => {
             bail!("{failures} of the bundled webhooks were not processed; see the logs in {}", children.logs.display())
