@@ -100,7 +100,7 @@ async fn listen(options: &Options) -> Result<ExitCode> {
     let Some(queue_url) = stack.tap_queue_url.clone() else { bail!(how_to_turn_on(options.stack.name())) };
     let output = Output { app: options.forward_to.clone(), filter: options.filter.clone(), json: options.json };
     let mut listener = Listener::new(&stack.aws().await, queue_url, output);
-    anstream::eprintln!("Listening to the events of {}. Press Ctrl-C to stop; events wait meanwhile.", stack.bus);
+    anstream::eprintln!("Listening to {}. Press Ctrl-C to stop; events are kept.", stack.bus);
     let mut terminated = signal(SignalKind::terminate())?;
     let end = tokio::select! {
         end = listener.run(Some(&stack)) => end,

@@ -83,7 +83,7 @@ pub(crate) const ALL: &[Story] = &[
     },
     Story {
         name: "expired-then-paid",
-        says: "An invoice expires, and the payer pays it all the same.",
+        says: "An invoice expires, and is paid anyway.",
         steps: &[sample("invoice.expired").set(EXPIRED), sample("invoice.paid").same(INVOICE)],
     },
     Story {
@@ -101,7 +101,7 @@ pub(crate) const ALL: &[Story] = &[
     },
     Story {
         name: "jumbled",
-        says: "An invoice expires, is paid and is settled; its webhooks arrive the other way round.",
+        says: "An invoice expires, is paid and is settled; its webhooks arrive in reverse order.",
         steps: &[
             sample("invoice.paid").set(&[("status", "SETTLED")]),
             sample("invoice.paid"),
