@@ -108,11 +108,18 @@ pub async fn record<L: Ledger, B: Bus>(ledger: &L, bus: &B, updates: &[Update]) 
     let mut outgoing = events_of_all(updates, &mut written);
     publish_all(bus, updates, &written, &mut outgoing).await;
     let cleared = clear_all(ledger, &written, &outgoing).await;
-    let results = written.into_iter().zip(cleared).zip(updates).enumerate();
+    let results = written.into_iter().zip(updates).enumerate();
     results
-        .map(|(index, ((written, cleared), update))| {
-            let conflict = written.as_ref().is_ok_and(|written| written.item.is_conflict_of(&update.delivery.id));
-            conclude(written?.recorded, conflict, cleared, outgoing.iter().filter(|it| it.update_index == index))
+        .map(|(index, (written, update))| {
+            let written = written?;
+            let conflict = written.item.is_conflict_of(&update.delivery.id);
+            // One delivery may be in several messages. None of them is done before its events are out.
+            let pending = written.item.pending_of(&update.delivery);
+            let of_it = outgoing.iter().filter(|it| pending.iter().any(|(id, _)| *id == it.event.id));
+            for it in of_it.clone() {
+                cleared.get(it.update_index).cloned().unwrap_or(Ok(()))?;
+            }
+            conclude(written.recorded, conflict, index, of_it)
         })
         .collect()
 }
@@ -293,18 +300,17 @@ async fn clear_all<L: Ledger>(
 fn conclude<'a>(
     recorded: Recorded,
     conflict: bool,
-    cleared: Result<(), NotRecorded>,
+    index: usize,
     outgoing: impl Iterator<Item = &'a Outgoing>,
 ) -> Result<Recorded, NotRecorded> {
-    cleared?;
     let (mut events, mut without_body, mut waiting) = (0, 0, Vec::new());
     for it in outgoing {
         match &it.result {
-            Ok(()) => events += 1,
+            Ok(()) => events += usize::from(it.update_index == index),
             Err(NotPublished::Refused(refusal)) => waiting.push(refusal.clone()),
             Err(NotPublished::Panicked | NotPublished::NotTried) => return Err(NotRecorded::Panicked),
         }
-        without_body += usize::from(it.body == Body::Refused && it.result.is_ok());
+        without_body += usize::from(it.update_index == index && it.body == Body::Refused && it.result.is_ok());
     }
     // Only if a retry can publish none of them is there no reason for one.
     let transient = waiting.iter().find(|refusal| matches!(refusal, PublishError::Transient(_)));
@@ -391,5 +397,22 @@ mod tests {
                 Ok(Recorded::Duplicate)
             ]
         );
+    }
+
+    /// A bus that is down.
+    struct Down;
+
+    impl Bus for Down {
+        async fn publish(&self, events: &[&DomainEvent]) -> Vec<Result<(), PublishError>> {
+            events.iter().map(|_| Err(PublishError::Transient(String::new()))).collect()
+        }
+    }
+
+    #[test]
+    fn no_message_of_a_delivery_is_done_before_its_events_are_published() {
+        let update = update("d-1", "1");
+        let holds = Holds(step(None, &update));
+        let recorded = record(&holds, &Down, &[update.clone(), update]).now_or_never().unwrap();
+        assert!(recorded.iter().all(|it| matches!(it, Err(NotRecorded::Unpublished(1, _)))), "{recorded:?}");
     }
 }
