@@ -34,7 +34,7 @@ const MAX_HISTORY: usize = 50;
 const MANY_PENDING: usize = 25;
 
 /// How long an unpublished event waits for the redelivery of its own message. A message lives for 4 days in the queue and for
-/// 14 in the dead-letter queue. After that, the subject's next delivery publishes the event, be it a duplicate.
+/// 14 in the dead-letter queue. After that, the subject's next delivery publishes the event, even if it is a duplicate.
 const MESSAGE_LIFETIME: SignedDuration = SignedDuration::from_hours(20 * 24);
 
 /// How many may wait at most. More mean that the bus has been down for long: further deliveries wait in the queue.

@@ -11,6 +11,8 @@ pub mod bus;
 pub mod detail;
 pub mod dynamo;
 pub mod event_bridge;
+#[cfg(test)]
+mod fixture;
 pub mod item;
 pub mod key;
 pub mod record;

@@ -1,33 +1,8 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use shared::{
-    envelope::{Delivery, Environment},
-    webhook::Webhook,
-};
 
 use super::*;
-use crate::item::Step;
-
-fn update(delivery: &str, body: &str) -> Update {
-    let delivery = Delivery {
-        id: delivery.to_owned(),
-        received_at: "2026-01-02T03:04:05.678Z".parse().unwrap(),
-        environment: Environment::Test,
-        token: "test".to_owned(),
-        topic: None,
-        webhook_id: Some("wh-1".to_owned()),
-        api_version: None,
-        content_type: None,
-    };
-    Update::new(&Webhook::parse(body.as_bytes(), None).unwrap(), delivery)
-}
-
-fn step(known: Option<&Item>, update: &Update) -> Item {
-    match Item::step(known, update) {
-        Ok(Step::Write(item)) => *item,
-        other => panic!("{other:?}"),
-    }
-}
+use crate::fixture::{step, update};
 
 /// The events of the last of some bodies that come one after the other.
 fn events(bodies: &[&str]) -> Vec<DomainEvent> {

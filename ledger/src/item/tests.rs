@@ -1,34 +1,5 @@
-use shared::{
-    envelope::{Delivery, Environment},
-    webhook::Webhook,
-};
-
 use super::*;
-
-fn delivery(id: &str) -> Delivery {
-    Delivery {
-        id: id.to_owned(),
-        received_at: "2026-01-02T03:04:05Z".parse().unwrap(),
-        environment: Environment::Test,
-        token: "test".to_owned(),
-        topic: None,
-        webhook_id: None,
-        api_version: None,
-        content_type: None,
-    }
-}
-
-/// An update by a delivery of its own.
-fn update(id: &str, body: &str) -> Update {
-    Update::new(&Webhook::parse(body.as_bytes(), None).unwrap(), delivery(id))
-}
-
-fn write(known: Option<&Item>, update: &Update) -> Item {
-    match Item::step(known, update) {
-        Ok(Step::Write(item)) => *item,
-        other => panic!("{other:?}"),
-    }
-}
+use crate::fixture::{delivery, step as write, update};
 
 fn invoice(status: &str) -> String {
     format!(
@@ -103,7 +74,7 @@ fn a_subject_is_in_the_index_of_open_ones_while_it_is() {
     let pending = write(None, &update("d-1", &invoice("PENDING")));
     assert_eq!((pending.open.as_deref(), pending.since), (Some("invoice"), Some(pending.history[0].received_at)));
     let stored = serde_json::to_value(&pending).unwrap();
-    assert_eq!(stored["since"], "2026-01-02T03:04:05.000000Z", "the index sorts it as text");
+    assert_eq!(stored["since"], "2026-01-02T03:04:05.678000Z", "the index sorts it as text");
     let mut more = update("d-2", &invoice("PENDING").replace('}', r#","payment_channel":"BCA"}"#));
     more.delivery.received_at += SignedDuration::from_hours(1);
     assert_eq!(write(Some(&pending), &more).since, pending.since, "since its first webhook");
