@@ -24,6 +24,6 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut Cli::command(), "xendit-hooks", &mut script);
-    anstream::print!("{}", String::from_utf8(script).context("the script is no text")?);
+    anstream::print!("{}", String::from_utf8(script).context("the script is not UTF-8")?);
     Ok(ExitCode::SUCCESS)
 }

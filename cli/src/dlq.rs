@@ -216,7 +216,7 @@ impl DeadLetters {
     ) -> Result<()> {
         let mut hidden_at = Instant::now();
         while messages.len() < max {
-            // Those that come again meanwhile would look as if there were no others. One that somebody deleted does not.
+            // Redelivered letters would look as if there were no others. A letter that somebody deleted is not redelivered.
             if hidden_at.elapsed() > RENEWAL {
                 let _ = self.hide(messages.values(), HIDDEN).await;
                 hidden_at = Instant::now();

@@ -299,7 +299,7 @@ impl Listener {
         let call = self.sqs.delete_message().queue_url(&self.queue_url).receipt_handle(receipt(message));
         if let Err(error) = call.send().await.map_err(aws_sdk_sqs::Error::from) {
             let error = Error::from(error);
-            anstream::eprintln!("cannot delete an event from the tap, so it will come again: {error:#}");
+            anstream::eprintln!("cannot delete an event from the tap, so it will be delivered again: {error:#}");
         }
     }
 

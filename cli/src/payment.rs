@@ -3,7 +3,7 @@
 //! The ledger keeps an event's id only until the event is published. Which events a change has published follows from the
 //! stages before and after it, by the rules in `ledger::announce`.
 //!
-//! **Invariant:** nothing is told that does not follow from the item. Where the item says too little, the story says so.
+//! **Invariant:** everything that is shown follows from the item. Where the item says too little, the story says so.
 
 use std::process::ExitCode;
 

@@ -43,7 +43,7 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The tokens that the local stack accepts besides its own.
+/// The tokens that the local stack accepts in addition to its own.
 #[derive(Args)]
 pub(crate) struct Accepted {
     /// Also accept the callback token with this digest, which `xendit-hooks token digest` prints. LABEL is any name, such as
@@ -150,7 +150,7 @@ mod tests {
             let error = accepted(&[&format!("{label}={hex}")]).unwrap_err().to_string();
             assert!(error.contains("test mode"), "{error}");
         }
-        assert!(accepted(&[&format!("test={hex},live={hex}")]).is_err(), "a list is no way around");
+        assert!(accepted(&[&format!("test={hex},live={hex}")]).is_err(), "nor in a list");
         assert!(accepted(&[&format!("delivery={hex}")]).is_ok());
     }
 

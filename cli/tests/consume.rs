@@ -96,7 +96,7 @@ fn has_each_effect_once(command: &mut Command) {
     for event in [&first, &first, &another, &not_about_money, &newer, &late, &first] {
         assert!((200..300).contains(&consumer.post(&event.to_string())), "{event}");
     }
-    assert_eq!(consumer.post("this is not JSON"), 500, "what could not be handled must come again");
+    assert_eq!(consumer.post("this is not JSON"), 500, "what could not be handled must be delivered again");
     let effects = ["order-7 is paid: IDR 10000.01", "order-8 is paid: IDR 20000", "order-7 is paid: IDR 12000"];
     assert_eq!(consumer.end(), effects);
 }

@@ -208,7 +208,7 @@ fn what_a_filter_leaves_out_is_there_for_the_next_listener_at_once() {
     // Time to receive the event, and to wait for more.
     std::thread::sleep(Duration::from_secs(3));
     assert!(Command::new("kill").args(["-INT", &filtered.0.id().to_string()]).status().unwrap().success());
-    assert!(filtered.0.wait().unwrap().success(), "Ctrl-C is no failure");
+    assert!(filtered.0.wait().unwrap().success(), "Ctrl-C is not a failure");
     assert!(app.accepted().is_empty(), "it is not a payout");
 
     let start = Instant::now();
@@ -240,7 +240,7 @@ fn dev_hands_each_event_to_an_app_as_event_bridge_would_and_shows_its_answers() 
     let accepted = std::iter::repeat_with(|| stack.next()).find(|line| line["answer"]["status"] == 200).unwrap();
 
     let bodies = app.bodies.lock().unwrap();
-    assert!(bodies.iter().all(|body| *body == accepted["event"]), "a refused event comes again, the same");
+    assert!(bodies.iter().all(|body| *body == accepted["event"]), "a refused event is delivered again, unchanged");
     let event = &bodies[0];
     let keys: Vec<_> = event.as_object().unwrap().keys().map(String::as_str).collect();
     let expected = ["account", "detail", "detail-type", "id", "region", "resources", "source", "time", "version"];

@@ -19,7 +19,7 @@ const HOOKS: &str = env!("CARGO_BIN_EXE_xendit-hooks");
 /// A webhook's fate, and the types of the events about it; `+` is an update.
 type Told = (&'static str, &'static [&'static str]);
 
-/// Each story, with what is told about its webhooks.
+/// Each story, with what `trigger` prints about its webhooks.
 const STORIES: [(&str, &[Told]); 14] = [
     ("paid", &[("applied", &["invoice.paid"])]),
     ("paid-twice", &[("applied", &["invoice.paid"]), ("duplicate", &[])]),

@@ -106,7 +106,7 @@ impl<'a> Webhook<'a> {
         self.observe_by(Timestamp::MAX)
     }
 
-    /// The same, where a time after `latest` is drift: later webhooks would be taken for older ones.
+    /// The same, where a time after `latest` is drift: later webhooks would look older.
     ///
     /// Total: an event that is recognised but lacks what identifies the fact becomes an observation of
     /// `Kind::Unknown`, with the reason.

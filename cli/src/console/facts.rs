@@ -9,7 +9,7 @@ use ledger::{
 use serde::Serialize;
 use shared::observation::Mark;
 
-/// A digest is told by its first characters.
+/// How many characters of a digest are shown.
 const DIGEST_CHARS: usize = 12;
 
 /// Something that is known.

@@ -42,7 +42,7 @@ pub(super) struct Delivery {
     pub(super) shown: Arc<str>,
     /// How many bytes of it are not shown.
     pub(super) hidden_bytes: usize,
-    /// What the processor knows about the delivery besides its body.
+    /// The metadata from which the processor knows the delivery.
     pub(super) metadata: Metadata,
     pub(super) gist: Gist,
     pub(super) fate: Fate,

@@ -249,7 +249,7 @@ fn masked(mut facts: Vec<Fact>, masks: &Masks) -> Vec<Fact> {
     facts
 }
 
-/// The command that sends a delivery again. The token is not in it: the shell inserts it. `None`: the body is no text, or
+/// The command that sends a delivery again. The token is not in it: the shell inserts it. `None`: the body is not text, or
 /// too large for a command line.
 fn curl(delivery: &Delivery, masks: &Masks, url: &str) -> Option<String> {
     let is_text = std::str::from_utf8(&delivery.request.body).is_ok();

@@ -1,6 +1,6 @@
 //! Progress: shows what `dev` is doing while it starts, on standard error. Standard output is for results.
 //!
-//! **Invariant:** there is no silence of more than a few seconds.
+//! **Invariant:** it is never silent for more than a few seconds.
 
 use std::{
     future::Future,

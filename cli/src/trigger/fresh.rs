@@ -86,7 +86,7 @@ impl Fresh {
         rewrite(body, |key, text| self.moved(text).or_else(|| self.renamed(key, text)))
     }
 
-    /// The later time, in the same form. `None`: the text is no time.
+    /// The later time, in the same form. `None`: the text is not a time.
     fn moved(&self, text: &str) -> Option<String> {
         text.parse::<Timestamp>().ok()?;
         // The fraction and the offset stay.

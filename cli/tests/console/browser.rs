@@ -23,7 +23,7 @@ pub(crate) struct Browser {
     /// Counts the commands.
     sent: u64,
     session: Option<String>,
-    /// What happened besides the answers.
+    /// What else happened.
     pub(crate) events: Vec<Value>,
     profile: std::path::PathBuf,
 }
