@@ -21,7 +21,7 @@ use std::{
     sync::Arc,
 };
 
-use futures_util::{FutureExt as _, future::join_all};
+use futures_util::{FutureExt as _, StreamExt as _, future::join_all, stream};
 use shared::domain_event::DomainEvent;
 
 use crate::{
@@ -39,6 +39,10 @@ pub const MAX_WRITES: u32 = 4;
 /// The most calls, one after the other, that recording takes: a read, the writes, two publications, a clearing. A publication
 /// that is refused as a whole is tried once more, event by event.
 pub const MAX_CALLS: u32 = 1 + MAX_WRITES + 2 * 2 + 1;
+
+/// The largest batch that Lambda hands over without a waiting time, so that each of its subjects is written at once. In a larger
+/// batch, more connections at a time would cost more CPU time than they save.
+const CALLS_AT_A_TIME: usize = 10;
 
 /// What an update did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,12 +136,12 @@ async fn write_all<L: Ledger>(ledger: &L, updates: &[Update]) -> Vec<Result<Writ
     for (index, update) in updates.iter().enumerate() {
         subjects.entry(update.key()).or_default().push(index);
     }
-    let written = join_all(subjects.iter().map(async |(key, indexes)| {
+    let written = stream::iter(subjects.iter().map(async |(key, indexes)| {
         let updates: Vec<_> = indexes.iter().filter_map(|index| updates.get(*index)).collect();
         let written = AssertUnwindSafe(write(ledger, key, &updates)).catch_unwind().await;
         written.unwrap_or_else(|_| all(&updates, &NotRecorded::Panicked))
-    }))
-    .await;
+    }));
+    let written: Vec<_> = written.buffered(CALLS_AT_A_TIME).collect().await;
     let mut results: Vec<_> = subjects.into_values().flatten().zip(written.into_iter().flatten()).collect();
     results.sort_unstable_by_key(|(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()
@@ -283,7 +287,7 @@ async fn clear_all<L: Ledger>(
     written: &[Result<Written, NotRecorded>],
     outgoing: &[Outgoing],
 ) -> Vec<Result<(), NotRecorded>> {
-    join_all(written.iter().enumerate().map(async |(index, written)| {
+    stream::iter(written.iter().enumerate().map(async |(index, written)| {
         let Ok(Written { item, .. }) = written else { return Ok(()) };
         let out = outgoing.iter().filter(|it| it.update_index == index && it.result.is_ok());
         let out: Vec<_> = out.map(|it| it.event.id.clone()).collect();
@@ -293,6 +297,8 @@ async fn clear_all<L: Ledger>(
         let clearing = AssertUnwindSafe(ledger.clear(&item.key, &out)).catch_unwind().await;
         clearing.map_err(|_| NotRecorded::Panicked)?.map_err(NotRecorded::from)
     }))
+    .buffered(CALLS_AT_A_TIME)
+    .collect()
     .await
 }
 
