@@ -113,9 +113,7 @@ async fn listen(options: &Options) -> Result<ExitCode> {
 
 fn how_to_turn_on(stack: &str) -> String {
     let deploy = match stack {
-        "test" | "live" => format!(
-            "`make build`, then `.venv/bin/sam deploy --config-env {stack} --parameter-overrides Environment={stack} Tap=on`"
-        ),
+        "test" | "live" => format!("`make deploy TO={stack} REGION=<its region> SET=Tap=on`"),
         _ => "deploy it with the parameter Tap=on".to_owned(),
     };
     format!("the stack {stack} has no tap to listen to; turn it on: {deploy}")
@@ -521,7 +519,7 @@ mod tests {
 
     #[test]
     fn a_missing_tap_says_how_to_turn_it_on() {
-        assert!(how_to_turn_on("test").contains("--config-env test --parameter-overrides Environment=test Tap=on"));
+        assert!(how_to_turn_on("test").contains("make deploy TO=test REGION=<its region> SET=Tap=on"));
         assert!(how_to_turn_on("my-stack").contains("Tap=on"));
     }
 }
