@@ -53,7 +53,7 @@ func apply(e event) {
 func take(w http.ResponseWriter, r *http.Request) {
 	var e event
 	if err := json.NewDecoder(r.Body).Decode(&e); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError) // Any answer but 2xx: the event is sent again.
+		http.Error(w, err.Error(), http.StatusInternalServerError) // The event is sent again.
 		return
 	}
 	apply(e)

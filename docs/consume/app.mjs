@@ -21,6 +21,6 @@ createServer(async (request, response) => {
     apply(JSON.parse(Buffer.concat(await request.toArray())))
     response.writeHead(204).end()
   } catch (error) {
-    response.writeHead(500).end(`${error}\n`) // Any answer but 2xx: the event is sent again.
+    response.writeHead(500).end(`${error}\n`) // The event is sent again.
   }
 }).listen(process.env.PORT ?? 3000, '127.0.0.1')

@@ -31,7 +31,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(204)
         except Exception as error:
             self.log_error("%r", error)
-            self.send_response(500)  # Any answer but 2xx: the event is sent again.
+            self.send_response(500)  # The event is sent again.
         self.end_headers()
 
 

@@ -72,7 +72,7 @@ impl Known {
 
 async fn take(State(known): State<Arc<Mutex<Known>>>, body: Bytes) -> StatusCode {
     let (Ok(event), Ok(mut known)) = (serde_json::from_slice(&body), known.lock()) else {
-        return StatusCode::INTERNAL_SERVER_ERROR; // Any answer but 2xx: the event is sent again.
+        return StatusCode::INTERNAL_SERVER_ERROR; // The event is sent again.
     };
     known.apply(event);
     StatusCode::NO_CONTENT
