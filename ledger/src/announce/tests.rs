@@ -250,7 +250,8 @@ one subject publishes, in either order.
 Find the row of the webhook that was received first (*none*: nothing is known yet) and the column of the one that arrives now.
 The cell holds the types that are published, without their kind; **—** is a webhook that publishes nothing, because it is a
 duplicate or older than what is known. Money that has arrived is announced exactly once, in any order: `invoice.settled`
-alone publishes `invoice.paid` first.
+alone publishes `invoice.paid` first. Once it is known to be returned (`voided`, `refunded`, `reversed`), it is not announced any
+more.
 
 A second event of the same type with `update: true`, marked `+` here, adds what was not known at first: an amount, a capture or a
 reference; that the amount differs from the one requested (`amount_mismatch`); that the subject had expired, failed or been
