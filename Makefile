@@ -28,9 +28,9 @@ setup: $(VENV)/.ready ## Install the tools that all other verbs need, too
 # All that is compiled for a local stack, at once: apart, the functions would be built with other features of the same crates.
 BUILD := $(CARGO) build --package xendit-hooks --package receiver --package processor
 # The tools are installed meanwhile.
-DEV = @test -x $(TARGET)/debug/xendit-hooks || echo 'The first start compiles about 250 crates, which takes some minutes.'; \
+DEV = @test -x $(TARGET)/debug/xendit-hooks || echo 'The first start compiles about 250 crates, which takes some minutes.' >&2; \
 	$(MAKE) --silent tools & tools=$$!; $(BUILD) && \
-	{ while kill -0 $$tools 2>/dev/null; do echo 'Still installing the tools into $(VENV) …'; sleep 3; done; wait $$tools; } && \
+	{ while kill -0 $$tools 2>/dev/null; do echo 'Still installing the tools into $(VENV) …' >&2; sleep 3; done; wait $$tools; } && \
 	$(TARGET)/debug/xendit-hooks dev
 
 run: ## Run the whole system on this machine, send it every bundled webhook, keep serving: make run ARGS=--help
