@@ -10,10 +10,10 @@ use crate::Cli;
 
 /// Where each shell looks for it.
 const HELP: &str = "\
-Put the output where the shell looks for completions:
-  bash  xendit-hooks completions bash > ~/.local/share/bash-completion/completions/xendit-hooks
-  zsh   xendit-hooks completions zsh > ~/.zfunc/_xendit-hooks      (a folder in $fpath)
-  fish  xendit-hooks completions fish > ~/.config/fish/completions/xendit-hooks.fish";
+Put the output into the file where the shell looks for it:
+  bash  ~/.local/share/bash-completion/completions/xendit-hooks
+  zsh   ~/.zfunc/_xendit-hooks, with ~/.zfunc in $fpath
+  fish  ~/.config/fish/completions/xendit-hooks.fish";
 
 #[derive(Args)]
 #[command(after_help = HELP)]

@@ -24,9 +24,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// The command-line tool of Xendit Hooks: a local stack, and helpers for webhooks and callback tokens.
+/// Runs Xendit Hooks on this machine, sends webhooks, and shows and repairs what is in a local or deployed stack.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version, arg_required_else_help = true, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -47,9 +47,9 @@ enum Command {
     Explain(explain::Options),
     /// Show the domain events of a stack while they are published, and hand them to an app on this machine.
     Listen(listen::Options),
-    /// Tell the story of one payment, payout or refund: its state, and each webhook that changed it.
+    /// Show the story of one payment, payout or refund: its state, and each webhook that changed it.
     Payment(payment::Options),
-    /// Send a bundled webhook, a story of several, or a file, and tell what became of it.
+    /// Send a bundled webhook, a story of several, or a file, and say what became of it.
     Trigger(trigger::Options),
     /// Create callback tokens and their digests.
     #[command(subcommand)]
