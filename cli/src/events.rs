@@ -24,6 +24,9 @@ const WIDTH: usize = 80;
 const NAME_WIDTH: usize = 33;
 const STORY_WIDTH: usize = 24;
 
+/// The column for the name of a fact about one webhook.
+const DETAIL_WIDTH: usize = 16;
+
 /// The text above the table in docs/webhooks.md. After a change, run `make docs`.
 const INTRODUCTION: &str = "\
 # Webhooks
@@ -286,10 +289,16 @@ impl Found {
             statuses.add_row([status, stage.as_str()]);
         }
         let mut text = format!("{}: {}\n\n", entry.product, event_name(entry));
-        let _ = writeln!(text, "url             …/webhook/{}", entry.topic());
-        let _ = writeln!(text, "callback type   {}", entry.callback_type().as_deref().unwrap_or("none"));
-        let _ = writeln!(text, "keys            {}", entry.keys.join(", "));
-        let _ = writeln!(text, "\nstatus\n{statuses}");
+        let _ = writeln!(text, "{:<DETAIL_WIDTH$}…/webhook/{}", "url", entry.topic());
+        let callback_type = entry.callback_type();
+        let _ = writeln!(text, "{:<DETAIL_WIDTH$}{}", "callback type", callback_type.as_deref().unwrap_or("none"));
+        let keys = in_lines(entry.keys.iter().copied(), ",", DETAIL_WIDTH);
+        let _ = writeln!(text, "{:<DETAIL_WIDTH$}{keys}", "keys");
+        text += "\nstatus\n";
+        for row in statuses.lines() {
+            text += row.trim_end();
+            text += "\n";
+        }
         for sample in self.samples_of(entry) {
             text += "\n";
             text += &describe_sample(sample);

@@ -1,6 +1,7 @@
 //! `wait`: waits until the ledger knows that a subject has reached a phase, for tests and scripts.
 
 use std::{
+    collections::BTreeSet,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -36,7 +37,7 @@ pub(crate) struct Options {
     reference: String,
     /// The phase to wait for, such as `paid`. `xendit-hooks events` lists the stages as kind.phase.
     #[arg(long, hide_possible_values = true)]
-    #[arg(value_parser = PossibleValuesParser::new(Stage::ALL.iter().map(|stage| stage.phase())))]
+    #[arg(value_parser = PossibleValuesParser::new(Stage::ALL.iter().map(|stage| stage.phase()).collect::<BTreeSet<_>>()))]
     phase: String,
     /// Only a subject of this kind, such as `invoice`. Default: any with the reference.
     #[arg(long, hide_possible_values = true)]
