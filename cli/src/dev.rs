@@ -83,7 +83,7 @@ pub(crate) struct Options {
     /// is the whole event as EventBridge delivers it. Until the app answers 2xx, the event is sent again.
     #[arg(long, value_name = "URL", conflicts_with = "once")]
     forward_to: Option<App>,
-    /// Print each domain event, but those of the bundled webhooks. With --json: the whole event, under `event`.
+    /// Print each domain event, except those of the bundled webhooks. With --json: the whole event, under `event`.
     #[arg(long, conflicts_with = "once")]
     show_events: bool,
     /// Open a tunnel with this program, so that Xendit's test mode can send webhooks to this machine, and print the URLs for

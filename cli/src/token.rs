@@ -31,7 +31,7 @@ const LABEL: &str = "xendit";
 pub(crate) enum Command {
     /// Read a token from the terminal or from standard input, and print its digest for `CallbackTokens`.
     Digest,
-    /// Print a new random token for local use. Xendit's own token is in its dashboard under Settings, Webhooks.
+    /// Print a new random token for local use. Xendit's own is in its dashboard: Settings, Developers, Webhooks.
     New,
 }
 
@@ -102,7 +102,7 @@ fn digest(token: &str) -> Result<Digest> {
     ensure!(
         chars >= MIN_TOKEN_CHARS,
         "a callback token has at least {MIN_TOKEN_CHARS} characters, but this one has {chars}; \
-         copy the token from Xendit's dashboard under Settings, Webhooks"
+         copy the token from Xendit's dashboard under Settings, Developers, Webhooks"
     );
     Ok(Digest::of(token.as_bytes()))
 }

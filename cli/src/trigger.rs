@@ -67,7 +67,7 @@ pub(crate) struct Options {
     /// something new. A file is always sent as it is.
     #[arg(long)]
     same_id: bool,
-    /// How often to send the webhook. All deliveries have the same `webhook-id`, like Xendit's retries.
+    /// How many times to send the webhook. All deliveries have the same `webhook-id`, like Xendit's retries.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     times: u32,
     /// The `webhook-id` header. Default: a new UUID.

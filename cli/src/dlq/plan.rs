@@ -33,7 +33,7 @@ const KEPT: Duration = Duration::from_hours(14 * 24);
 const FINGERPRINT_BYTES: usize = 6;
 
 const HELP: &str = "\
-A letter is chosen if it fits everything that is asked for. Without an option, all are.
+A dead letter is chosen if all options that are given fit. Without one, all dead letters are.
 Exit codes: 0 a plan was made; 1 an error; 2 a wrong option; 3 no dead letter was chosen.";
 
 #[derive(Args)]
@@ -55,7 +55,7 @@ pub(crate) struct Options {
     /// Only those that have been in the dead-letter queue for less than this.
     #[arg(long, value_name = "AGE", value_parser = duration::parse)]
     newer_than: Option<Duration>,
-    /// Only so many: the oldest ones.
+    /// At most so many: the oldest ones.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     /// Print one JSON object.

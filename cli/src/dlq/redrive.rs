@@ -51,18 +51,18 @@ const PAUSE: Duration = Duration::from_secs(3);
 
 const HELP: &str = "\
 A plan can be run for a day, on the stack that it was made for. After an interruption, the same command goes on.
-Exit codes: 0 all are moved; 1 an error, and the same command goes on; 2 a wrong option; 3 refused: the plan is
-unknown, for another stack, too old, done, stale, or not confirmed.";
+Exit codes: 0 all are moved; 1 an error, and the same command goes on; 2 a wrong option; 3 refused: the plan is \
+unknown, changed, for another stack, too old, done or stale, or the stack's name was not confirmed.";
 
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Options {
     /// The fingerprint that `dlq plan` printed.
     fingerprint: String,
-    /// The most messages to move in a second. The processor works through them beside new webhooks.
+    /// How many messages to move in a second at most. The processor handles them beside new webhooks.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
     rate: u32,
-    /// The stack's name, in place of typing it when asked. It is asked for on all but local stacks and `test`.
+    /// The stack's name, for scripts. Without it, you are asked to type the name, except for local stacks and `test`.
     #[arg(long, value_name = "STACK")]
     confirm: Option<String>,
     /// Print the result as one JSON object.
