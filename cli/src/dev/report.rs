@@ -120,7 +120,7 @@ impl Report {
             count => format!(" · {count} {what}"),
         };
         format!(
-            "{} sent · {} acknowledged · {} in the ledger{}{}{} · {} lost · {} business events",
+            "{} sent · {} acknowledged · {} in the ledger{}{}{} · {} lost · {} domain events",
             self.rows.len() + self.queued.len(),
             count(Row::is_acknowledged) + self.queued.len(),
             count(|row| row.in_ledger),
@@ -281,7 +281,7 @@ mod tests {
         report.add(Happening::Result(Arc::new(done))).unwrap();
         assert_eq!(
             report.totals(),
-            "3 sent · 2 acknowledged · 1 in the ledger · 1 still queued · 0 lost · 0 business events"
+            "3 sent · 2 acknowledged · 1 in the ledger · 1 still queued · 0 lost · 0 domain events"
         );
         assert_eq!((report.missing(), report.failures()), (1, 2));
     }
