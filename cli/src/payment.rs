@@ -295,7 +295,7 @@ fn contradictions(state: &State) -> Vec<Contradiction> {
     let mut all: Vec<_> = paid.into_iter().chain(requested).chain(reference).chain(of_captures).collect();
     // What is left is between the captures, or between them and the total.
     let captured: Vec<_> = state.captures.values().filter_map(Stated::only).map(ToString::to_string).collect();
-    if all.is_empty() && !captured.is_empty() && state.paid_in_all().is_none() {
+    if all.is_empty() && !captured.is_empty() && state.has_conflicting_captures() {
         let total = state.paid.only().map(|total| format!("{total} in all"));
         let more = state.captures_overflow.then(|| "more captures than are kept".to_owned());
         let answers = total.into_iter().chain([captured.join(" + ")]).chain(more).collect();

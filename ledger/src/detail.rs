@@ -47,6 +47,7 @@ pub fn event(item: &Item, id: &str, pending: &Pending, update: &Update, body: Bo
 fn detail(state: &State, id: &str, pending: &Pending, update: &Update) -> Detail {
     let seen = &update.observation;
     let about = pending.stage.unwrap_or(state.stage);
+    let captures = captures(state);
     // Late and mismatch flags belong only to events that announce money.
     let is_money = pending.detail_type != CONFLICT && about.money_stage().is_some();
     Detail {
@@ -71,8 +72,8 @@ fn detail(state: &State, id: &str, pending: &Pending, update: &Update) -> Detail
         unknown_reason: seen.unknown.map(|reason| reason.to_string()),
         paid: state.paid_in_all(),
         requested: state.requested.only().cloned(),
-        captures: captures(state),
-        captures_omitted: state.captures_overflow,
+        captures_omitted: state.captures_overflow || captures.len() < state.captures.len(),
+        captures,
         conflicting_amounts: conflicting_amounts(state),
         conflicting_references: conflicting(&state.reference).cloned().collect(),
         paid_late: is_money && state.is_money_late(),
@@ -100,7 +101,7 @@ fn captures(state: &State) -> Vec<Capture> {
 fn conflicting_amounts(state: &State) -> Vec<Money> {
     let stated = [&state.paid, &state.requested].into_iter().chain(state.captures.values());
     let mut amounts: Vec<_> = stated.flat_map(conflicting).cloned().collect();
-    if amounts.is_empty() && !state.captures.is_empty() && state.paid_in_all().is_none() {
+    if amounts.is_empty() && state.has_conflicting_captures() {
         let parts = state.captures.values().filter_map(Stated::first);
         amounts.extend(state.paid.first().into_iter().chain(parts).cloned());
     }

@@ -57,7 +57,7 @@ pub struct State {
     /// What was requested.
     #[serde(default, skip_serializing_if = "Stated::is_empty")]
     pub requested: Stated<Money>,
-    /// What was collected by each capture of a payment.
+    /// What was collected by each capture of a payment. Nothing is stated for one whose amount could not be read.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub captures: BTreeMap<String, Stated<Money>>,
     /// There were more captures than are kept.
@@ -114,8 +114,10 @@ impl From<&Observation> for State {
             money_at: seen.money_at,
             given_up: seen.stage.is_given_up().then_some(seen.changed_at.map_or(GivenUp::Undated, GivenUp::At)),
         };
-        for (id, money) in &seen.captures {
-            state.add_capture(id.clone(), Stated::from(money.clone()));
+        let read = seen.captures.iter().map(|(id, money)| (id, Stated::from(money.clone())));
+        let unread = seen.unread_captures.iter().map(|id| (id, Stated::default()));
+        for (id, amounts) in read.chain(unread) {
+            state.add_capture(id.clone(), amounts);
         }
         state
     }
@@ -200,6 +202,14 @@ impl State {
         self.paid.contradictions() + self.requested.contradictions() + self.reference.contradictions() + of_captures
     }
 
+    /// Whether the captures contradict each other or the stated total, or there are too many to keep.
+    pub fn has_conflicting_captures(&self) -> bool {
+        self.captures_overflow
+            || self.captures.values().any(|amounts| amounts.contradictions() > 0)
+            || self.has_captures_in_two_currencies()
+            || self.has_a_total_that_is_not_the_sum()
+    }
+
     fn has_captures_in_two_currencies(&self) -> bool {
         let mut currencies = self.captures.values().filter_map(Stated::first).map(|money| &money.currency);
         let first = currencies.next();
@@ -212,19 +222,17 @@ impl State {
 
     /// What was paid in all: the amount that was stated, or else the sum of the captures.
     ///
-    /// `None` when nothing was stated, and when what was stated contradicts itself.
+    /// `None` when neither is known, and when what was stated contradicts itself.
     pub fn paid_in_all(&self) -> Option<Money> {
-        if self.captures.is_empty() && !self.captures_overflow {
-            return self.paid.only().cloned();
-        }
-        let sum = self.captured()?;
         match self.paid.first() {
-            None => Some(sum),
-            Some(_) => self.paid.only().filter(|total| **total == sum).cloned(),
+            _ if self.has_conflicting_captures() => None,
+            None => self.captured(),
+            Some(_) => self.paid.only().cloned(),
         }
     }
 
-    /// The sum of the captures. `None` when there are none, when one is in doubt, or when they are in several currencies.
+    /// The sum of the captures. `None` when there are none, when the amount of one is not known, or when they are in several
+    /// currencies.
     fn captured(&self) -> Option<Money> {
         if self.captures_overflow {
             return None;
@@ -263,7 +271,7 @@ impl State {
 }
 
 fn capture_bytes(id: &str, amounts: &Stated<Money>) -> usize {
-    id.len() + BYTES_PER_AMOUNT * amounts.answers().count()
+    id.len() + BYTES_PER_AMOUNT * amounts.answers().count().max(1)
 }
 
 /// The lesser of two values that are known.

@@ -101,7 +101,7 @@ pub struct Detail {
     /// The parts in which a payment was collected, when it was. `paid` is their sum.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub captures: Vec<Capture>,
-    /// There are more captures than fit into an event.
+    /// There are captures that are not listed: more than are kept, or some whose amounts could not be read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub captures_omitted: bool,
     /// Amounts that contradict each other, of what was paid, of what was requested, or of one capture: the first that was

@@ -3,7 +3,10 @@
 //! **Invariant:** everything in here comes from the body. Not the time of delivery, which differs between two
 //! deliveries of one event, and not `webhook-id`, which changes when a provider sends a payment again.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -80,6 +83,9 @@ pub struct Observation {
     pub requested: Option<Money>,
     /// The captures of a payment that is collected in parts, by capture id.
     pub captures: BTreeMap<String, Money>,
+    /// The captures of which only the id could be read, or `?` for not even that. A sum without them would look like the
+    /// amount paid.
+    pub unread_captures: BTreeSet<String>,
     /// Why the webhook was not recognised. Set for `Kind::Unknown` only.
     pub unknown: Option<Unknown>,
     /// Where the body differed from what is expected.
@@ -106,6 +112,7 @@ impl Observation {
             paid: None,
             requested: None,
             captures: BTreeMap::new(),
+            unread_captures: BTreeSet::new(),
             unknown: None,
             drift: Vec::new(),
         }

@@ -3,8 +3,6 @@
 //!
 //! What a webhook adds (the event's name, the wrapper around the object) is read in `webhook`.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
 use crate::{
@@ -230,7 +228,7 @@ impl Resource {
             }
         }
         if moved {
-            seen.captures = self.captures(fields, currency.as_ref())?;
+            self.read_captures(fields, currency.as_ref(), seen)?;
         }
         Ok(())
     }
@@ -282,50 +280,53 @@ impl Resource {
         }
     }
 
-    /// The captures: all or none, because a partial sum would look like the amount paid.
-    fn captures(
+    fn read_captures(
         &self,
         fields: &mut Fields<'_, '_>,
         currency: Option<&Currency>,
-    ) -> Result<BTreeMap<String, Money>, Unknown> {
+        seen: &mut Observation,
+    ) -> Result<(), Unknown> {
         match self.captures {
-            Captures::None => Ok(BTreeMap::new()),
-            Captures::List { list, id, amount } => {
-                Ok(self.list_of_captures(fields, list, id, amount, currency).unwrap_or_default())
-            }
+            Captures::None => {}
             Captures::One { id, amount } => {
                 // Without it, a second capture could not be distinguished from a duplicate.
                 let id = fields.id(&[id])?;
                 let money = fields.amount(amount).and_then(|value| self.money(fields, amount, value, currency));
-                Ok(money.map(|money| (id, money)).into_iter().collect())
+                add_capture(fields, amount, seen, Some(id), money);
+            }
+            Captures::List { list, .. } if !fields.has(list) => {}
+            Captures::List { list, id, amount } => {
+                let Some(captures) = fields.list(list) else {
+                    add_capture(fields, list, seen, None, None);
+                    return Ok(());
+                };
+                for capture in captures {
+                    let mut part = fields.of_another(&capture);
+                    let (id, value) = (part.text(id), part.amount(amount));
+                    fields.add_drift(part.into_drift());
+                    let money = value.and_then(|value| self.money(fields, list, value, currency));
+                    add_capture(fields, list, seen, id, money);
+                }
             }
         }
+        Ok(())
     }
+}
 
-    fn list_of_captures(
-        &self,
-        fields: &mut Fields<'_, '_>,
-        list: &'static str,
-        id: &'static str,
-        amount: &'static str,
-        currency: Option<&Currency>,
-    ) -> Option<BTreeMap<String, Money>> {
-        let mut captures = BTreeMap::new();
-        for capture in fields.list(list)? {
-            let mut part = fields.of_another(&capture);
-            let read = part.text(id).zip(part.amount(amount));
-            fields.add_drift(part.into_drift());
-            let Some((id, value)) = read else {
-                fields.note(list, "a capture without an id or an amount");
-                return None;
-            };
-            let money = self.money(fields, list, value, currency)?;
-            if captures.insert(id, money).is_some() {
-                fields.note(list, "the same capture twice");
-                return None;
-            }
+fn add_capture(
+    fields: &mut Fields<'_, '_>,
+    path: &'static str,
+    seen: &mut Observation,
+    id: Option<String>,
+    money: Option<Money>,
+) {
+    let has_another_amount = |id: &String| seen.captures.get(id).is_some_and(|known| Some(known) != money.as_ref());
+    match (id.filter(|id| !has_another_amount(id)), money) {
+        (Some(id), Some(money)) => drop(seen.captures.insert(id, money)),
+        (id, _) => {
+            fields.note(path, "a capture that cannot be read");
+            seen.unread_captures.insert(id.unwrap_or_else(|| "?".to_owned()));
         }
-        Some(captures)
     }
 }
 

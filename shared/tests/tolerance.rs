@@ -241,7 +241,11 @@ fn assert_no_other_money(before: &Observation, after: &Observation, what: &str) 
     }
     assert_eq!((after.stage, &after.id), (before.stage, &before.id), "{what}");
     assert!(after.paid.is_none() || after.paid == before.paid, "{what}");
-    assert!(after.captures.is_empty() || after.captures == before.captures, "{what}");
+    assert!(after.captures.iter().all(|(id, money)| before.captures.get(id) == Some(money)), "{what}");
+    assert!(
+        after.captures.is_empty() || after.captures == before.captures || !after.unread_captures.is_empty(),
+        "{what}"
+    );
 }
 
 fn amounts(observation: &Observation) -> Vec<String> {

@@ -96,6 +96,18 @@ fn one_more_capture_is_an_update_even_while_another_is_in_doubt() {
 }
 
 #[test]
+fn a_further_capture_whose_amount_cannot_be_read_is_no_duplicate() {
+    let unread = [
+        captured(&[("c1", "200")]),
+        captured(&[("c1", "200"), ("c2", "null")]),
+        captured(&[("c1", "200"), ("c2", "null")]),
+        captured(&[("c2", "300")]),
+    ];
+    let updated = vec!["payment.succeeded+".to_owned()];
+    assert_eq!(bodies(&unread)[1..], [updated.clone(), vec![], updated]);
+}
+
+#[test]
 fn captures_that_add_up_to_a_known_total_publish_nothing() {
     let total = |paid: Option<&str>, captures: &[(&str, &str)]| {
         let mut seen = seen(&captured(captures));

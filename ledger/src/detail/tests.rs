@@ -215,6 +215,9 @@ fn more_captures_than_fit_are_left_out_and_marked() {
     assert_eq!((few["captures"].as_array().unwrap().len(), &few["captures_omitted"]), (100, &Value::Null));
     let (event, many) = published(200);
     assert_eq!(many["captures_omitted"], true);
+    let (_, unread) = only(&[&payment(&[("c0", "1"), ("c1", "null")])]);
+    assert_eq!((unread["captures"].as_array().unwrap().len(), &unread["captures_omitted"]), (1, &Value::Bool(true)));
+    assert_eq!((&unread["paid"], &unread["conflicting_amounts"]), (&Value::Null, &Value::Null));
     assert!(event.detail.len() <= MAX_DETAIL_BYTES);
 }
 

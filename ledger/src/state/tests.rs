@@ -368,6 +368,11 @@ fn captures_are_summed_unless_they_are_in_doubt_or_differ_in_currency() {
     assert_eq!(captured(&[("c1", "0.1"), ("c2", "0.2")]).paid_in_all(), Some(money("0.3")));
     assert_eq!(captured(&[("c1", "1")]).merge(captured(&[("c1", "2")])).paid_in_all(), None);
     assert_eq!(captured(&[]).paid_in_all(), None);
+    let unread = captured(&[("c1", "1"), ("c2", "null")]);
+    assert_eq!((unread.captures.len(), unread.paid_in_all(), unread.has_conflicting_captures()), (2, None, false));
+    assert_eq!(unread.clone().merge(captured(&[("c2", "2")])).paid_in_all(), Some(money("3")), "read at last");
+    let total = State { paid: Stated::from(money("3")), ..unread };
+    assert_eq!(total.paid_in_all(), Some(money("3")), "nothing contradicts it");
     let mut foreign = captured(&[("c1", "1"), ("c2", "2")]);
     foreign.captures.insert("c3".to_owned(), Stated::from("PHP 3".parse::<Money>().unwrap()));
     assert_eq!(foreign.paid_in_all(), None);

@@ -341,18 +341,25 @@ fn every_capture_is_kept() {
 }
 
 #[test]
-fn captures_of_which_one_cannot_be_read_are_not_summed_up() {
-    for second in [
-        r#"{"capture_id":"b"}"#,
-        r#"{"capture_amount":2}"#,
-        r#"{"capture_id":"a","capture_amount":2}"#,
-        r#"{"capture_id":"b","capture_amount":-2}"#,
-        r#"{"capture_id":"b","capture_id":"c","capture_amount":2}"#,
-        "7",
+fn a_capture_that_cannot_be_read_is_kept_without_its_amount() {
+    for (second, read, unread) in [
+        (r#"{"capture_id":"b"}"#, 1, Some("b")),
+        (r#"{"capture_amount":2}"#, 1, Some("?")),
+        (r#"{"capture_id":"a","capture_amount":2}"#, 1, Some("?")),
+        (r#"{"capture_id":"a","capture_amount":1.00}"#, 1, None),
+        (r#"{"capture_id":"b","capture_amount":-2}"#, 1, Some("b")),
+        (r#"{"capture_id":"b","capture_id":"c","capture_amount":2}"#, 0, Some("?")),
+        ("7", 0, Some("?")),
     ] {
         let seen = captured(&format!(r#"[{{"capture_id":"a","capture_amount":1}},{second}]"#));
         assert_eq!(seen.stage.as_str(), "payment.succeeded");
-        assert!(seen.captures.is_empty() && !seen.drift.is_empty(), "{second}");
+        assert_eq!((seen.captures.len(), seen.drift.is_empty()), (read, unread.is_none()), "{second}");
+        assert_eq!(seen.unread_captures.first().map(String::as_str), unread, "{second}");
+    }
+    let no_currency = r#"{"payment_id":"py-1","captures":[{"capture_id":"a","capture_amount":1}]}"#;
+    assert_eq!(enveloped("payment.capture", no_currency).unread_captures, ["a".to_owned()].into());
+    for none in ["[]", "null"] {
+        assert!(captured(none).unread_captures.is_empty() && captured(none).drift.is_empty(), "{none}");
     }
 }
 
