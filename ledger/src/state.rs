@@ -190,16 +190,17 @@ impl State {
     /// captures in two currencies or too many to keep, a total that is not the sum of its captures.
     pub fn contradicts_more_than(&self, before: Option<&Self>) -> bool {
         let is_new = |has: fn(&Self) -> bool| has(self) && !before.is_some_and(has);
-        self.differing_answers() > before.map_or(0, Self::differing_answers)
+        let differing_before = before.map_or([0; 4], Self::differing_answers);
+        self.differing_answers().iter().zip(differing_before).any(|(after, before)| *after > before)
             || is_new(|state| state.captures_overflow)
             || is_new(Self::has_captures_in_two_currencies)
             || is_new(Self::has_a_total_that_is_not_the_sum)
     }
 
-    /// How many answers differ from the first to the same question.
-    fn differing_answers(&self) -> usize {
-        let of_captures: usize = self.captures.values().map(Stated::contradictions).sum();
-        self.paid.contradictions() + self.requested.contradictions() + self.reference.contradictions() + of_captures
+    /// How many answers differ from the first, question by question: a later time may end the contradiction about one.
+    fn differing_answers(&self) -> [usize; 4] {
+        let of_captures = self.captures.values().map(Stated::contradictions).sum();
+        [self.paid.contradictions(), self.requested.contradictions(), self.reference.contradictions(), of_captures]
     }
 
     /// Whether the captures contradict each other or the stated total, or there are too many to keep.

@@ -410,6 +410,18 @@ fn more_captures_than_are_kept_leave_a_mark_and_put_the_sum_in_doubt() {
 }
 
 #[test]
+fn a_contradiction_is_not_hidden_by_one_that_ends() {
+    let dispute = |minute: u32, amount: &str, reference: &str| {
+        seen(&format!(
+            r#"{{"event":"dispute.action_required","id":"d","status":"ACTION_REQUIRED","currency":"IDR","reference_id":"{reference}",
+                "amount":{{"initial":"{amount}"}},"updated_at":"2026-01-02T03:{minute:02}:00Z"}}"#
+        ))
+    };
+    let story = [dispute(1, "100", "o"), dispute(1, "101", "o"), dispute(2, "100", "p")];
+    assert_eq!(contradicts(&story), [false, true, true], "a later amount, and another reference");
+}
+
+#[test]
 fn another_amount_requested_is_a_contradiction() {
     let asked = |amount: &str| state(&invoice("PENDING", "null", 1).replace("1000", amount));
     let both = asked("1000").merge(asked("1001"));
