@@ -31,23 +31,21 @@ pub struct Event {
     request_context: Option<Box<RawValue>>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Deserialize)]
 struct Context {
-    http: Option<Http>,
+    http: Http,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Deserialize)]
 struct Http {
-    method: Option<String>,
+    method: String,
 }
 
 impl Event {
     /// The request. An invalid method or path becomes `GET /`, which has no route.
     pub fn into_request(self) -> Request<Vec<u8>> {
-        let method = read::<Context>(self.request_context.as_deref()).and_then(|context| context.http?.method);
-        let method = method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
+        let method = read::<Context>(self.request_context.as_deref())
+            .and_then(|context| Method::from_bytes(context.http.method.as_bytes()).ok());
         // API Gateway decodes the path, so it may hold characters that no URI has.
         let path = read::<String>(self.raw_path.as_deref())
             .and_then(|path| utf8_percent_encode(&path, NOT_IN_A_PATH).to_string().parse::<Uri>().ok());
@@ -79,9 +77,9 @@ fn headers(raw: Option<&RawValue>) -> HeaderMap {
     headers
 }
 
-/// The body's bytes. A body wrongly marked as base64 is kept as it is.
+/// The body's bytes. A body wrongly marked as base64 is kept as it is; one that is not a string, as JSON.
 fn body(raw: Option<&RawValue>, is_base64: Option<&RawValue>) -> Vec<u8> {
-    let text: String = read(raw).unwrap_or_default();
+    let text: String = read(raw).or_else(|| raw.map(ToString::to_string)).unwrap_or_default();
     let decoded = read::<bool>(is_base64).filter(|is_base64| *is_base64).and_then(|_| BASE64.decode(&text).ok());
     decoded.unwrap_or_else(|| text.into_bytes())
 }
@@ -165,12 +163,14 @@ mod tests {
         ] {
             let request = request(event);
             assert_eq!(request.method(), &Method::GET, "{event}");
-            assert!(request.body().is_empty(), "{event}");
         }
     }
 
     #[test]
-    fn a_body_wrongly_marked_as_base64_is_kept_as_it_is() {
-        assert_eq!(request(r#"{"body":"*","isBase64Encoded":true}"#).body(), b"*");
+    fn a_body_is_kept_whatever_it_is() {
+        assert_eq!(request(r#"{"body":"*","isBase64Encoded":true}"#).body(), b"*", "wrongly marked");
+        assert_eq!(request(r#"{"body":"{\ud800}"}"#).body(), br#""{\ud800}""#, "half a character");
+        assert_eq!(request(r#"{"body":{"a":1}}"#).body(), br#"{"a":1}"#);
+        assert!(request(r#"{"body":null}"#).body().is_empty() && request("{}").body().is_empty());
     }
 }
