@@ -77,28 +77,23 @@ fn publish_error(code: &str) -> PublishError {
 
 impl Bus for EventBridge {
     async fn publish(&self, events: &[&DomainEvent]) -> Vec<Result<(), PublishError>> {
-        let calls = calls(events).into_iter().map(|call| self.put(call));
+        let calls = calls(events).map(|call| self.put(call));
         join_all(calls).await.into_iter().flatten().collect()
     }
 }
 
 /// Divides events into what fits into one call each.
-fn calls<'a, 'e>(events: &'a [&'e DomainEvent]) -> Vec<&'a [&'e DomainEvent]> {
-    let mut calls = Vec::new();
-    let (mut rest, mut call, mut bytes) = (events, 0, 0);
-    for event in events {
-        bytes += event.detail.len();
-        if call == MAX_ENTRIES || (call > 0 && bytes > MAX_CALL_BYTES) {
-            let (full, others) = rest.split_at(call);
-            calls.push(full);
-            (rest, call, bytes) = (others, 0, event.detail.len());
+fn calls<'a, 'e>(events: &'a [&'e DomainEvent]) -> impl Iterator<Item = &'a [&'e DomainEvent]> {
+    let mut entries = 1;
+    let mut bytes = events.first().map_or(0, |event| event.detail.len());
+    events.chunk_by(move |_, next| {
+        (entries, bytes) = (entries + 1, bytes + next.detail.len());
+        let fits = entries <= MAX_ENTRIES && bytes <= MAX_CALL_BYTES;
+        if !fits {
+            (entries, bytes) = (1, next.detail.len());
         }
-        call += 1;
-    }
-    if !rest.is_empty() {
-        calls.push(rest);
-    }
-    calls
+        fits
+    })
 }
 
 #[cfg(test)]
@@ -112,7 +107,7 @@ mod tests {
     /// How many events each call holds.
     fn sizes(events: &[DomainEvent]) -> Vec<usize> {
         let events: Vec<_> = events.iter().collect();
-        let calls = calls(&events);
+        let calls: Vec<_> = calls(&events).collect();
         assert_eq!(calls.concat(), events, "every event once, in order");
         calls.into_iter().map(<[_]>::len).collect()
     }

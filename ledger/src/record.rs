@@ -117,13 +117,14 @@ pub async fn record<L: Ledger, B: Bus>(ledger: &L, bus: &B, updates: &[Update]) 
         .map(|(index, (written, update))| {
             let written = written?;
             let conflict = written.item.is_conflict_of(&update.delivery.id);
-            // One delivery may be in several messages. None of them is done before its events are out.
+            // One delivery may be in several messages. None of them is done before its events are published and cleared,
+            // whichever of them did it.
             let pending = written.item.pending_of(&update.delivery);
-            let of_it = outgoing.iter().filter(|it| pending.iter().any(|(id, _)| *id == it.event.id));
-            for it in of_it.clone() {
+            let own = outgoing.iter().filter(|it| pending.iter().any(|(id, _)| *id == it.event.id));
+            for it in own.clone() {
                 cleared.get(it.update_index).cloned().unwrap_or(Ok(()))?;
             }
-            conclude(written.recorded, conflict, index, of_it)
+            conclude(written.recorded, conflict, index, own)
         })
         .collect()
 }
@@ -263,10 +264,12 @@ async fn publish<B: Bus>(bus: &B, outgoing: &mut [&mut Outgoing]) {
         return;
     }
     let events: Vec<_> = outgoing.iter().map(|it| &it.event).collect();
-    let together = try_to_publish(bus, &events).await;
-    let alone = events.iter().filter(|_| together.is_none()).map(async |event| try_to_publish(bus, &[event]).await);
-    let alone = join_all(alone).await.into_iter().flat_map(|it| it.unwrap_or(vec![Err(NotPublished::Panicked)]));
-    let results: Vec<_> = together.into_iter().flatten().chain(alone).collect();
+    let results = if let Some(results) = try_to_publish(bus, &events).await {
+        results
+    } else {
+        let alone = join_all(events.iter().map(async |event| try_to_publish(bus, &[event]).await)).await;
+        alone.into_iter().flat_map(|it| it.unwrap_or(vec![Err(NotPublished::Panicked)])).collect()
+    };
     for (it, result) in outgoing.iter_mut().zip(results) {
         it.result = result;
     }
@@ -302,7 +305,7 @@ async fn clear_all<L: Ledger>(
     .await
 }
 
-/// What became of one update.
+/// What became of one update. Events that another message of the same delivery published are not counted here.
 fn conclude<'a>(
     recorded: Recorded,
     conflict: bool,
@@ -318,7 +321,7 @@ fn conclude<'a>(
         }
         without_body += usize::from(it.update_index == index && it.body == Body::Refused && it.result.is_ok());
     }
-    // Only if a retry can publish none of them is there no reason for one.
+    // One transient refusal is reason enough to retry: the message is parked only if all are permanent.
     let transient = waiting.iter().find(|refusal| matches!(refusal, PublishError::Transient(_)));
     match (transient.or(waiting.first()), recorded) {
         (Some(reason), _) => Err(NotRecorded::Unpublished(waiting.len(), reason.clone())),

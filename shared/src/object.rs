@@ -109,11 +109,7 @@ impl<'a> Object<'a> {
 
     /// What the body's `event` holds.
     pub(crate) fn event(&self) -> Field<String> {
-        match self.field("event") {
-            Field::Value(Text(name)) => Field::Value(name),
-            Field::Malformed(found) => Field::Malformed(found),
-            Field::Absent => Field::Absent,
-        }
+        self.field("event").and_then(|Text(name)| Field::Value(name))
     }
 
     /// The event's name, or `unnamed` if it is long or unusual.

@@ -16,7 +16,8 @@ use crate::{
     money::Money,
 };
 
-/// Distinguishes a second event in the same stage from a duplicate. Of two marks, the greater is newer.
+/// Distinguishes a second event in the same stage from a duplicate. One subject's marks are all of one form, and the greater
+/// is newer; a text has no such order, and belongs to a kind that is ordered by time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
@@ -26,7 +27,7 @@ pub enum Mark {
     At(Timestamp),
     /// The same, with the reason.
     AtBecause(Timestamp, String),
-    /// A text, such as a digest. Texts have no order; the time decides.
+    /// A text, such as a digest.
     Text(String),
 }
 

@@ -129,8 +129,9 @@ impl Event {
 impl Product {
     /// The event of this product that a name stands for. `is_named`: the name comes from the body.
     pub(crate) fn event(&self, name: &str, is_named: bool) -> Option<&'static Event> {
-        let fits = !(is_named && matches!(self.form, Form::Unnamed));
-        self.events.iter().find(|event| fits && event.name == name)
+        // A name of ours in a body's `event` is not Xendit's.
+        let is_ours = matches!(self.form, Form::Unnamed);
+        if is_named && is_ours { None } else { self.events.iter().find(|event| event.name == name) }
     }
 
     /// The object inside a body. `None`: the body is the object.

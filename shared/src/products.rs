@@ -79,25 +79,6 @@ pub(crate) const ALL: &[&Product] = &[
     &bill_payment::BILL_PAYMENT,
 ];
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::webhook::catalogue;
-
-    #[test]
-    fn every_event_of_a_product_is_about_one_kind() {
-        for entry in catalogue() {
-            let kinds: std::collections::BTreeSet<_> = entry.stages.iter().map(|stage| stage.kind()).collect();
-            assert_eq!(kinds.len(), 1, "{}", entry.event);
-        }
-        for product in ALL {
-            let kinds: std::collections::BTreeSet<_> =
-                product.resource.statuses.iter().map(|(_, stage)| stage.kind()).collect();
-            assert!(kinds.len() <= 1, "{}", product.name);
-        }
-    }
-}
-
 /// What the tables are made of.
 mod prelude {
     pub(super) use crate::{
@@ -118,4 +99,23 @@ mod prelude {
         product::{Event, Form, Place, Product, Url},
         resource::{COMMON, Captures, MarkedBy, Resource, Role},
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::webhook::catalogue;
+
+    #[test]
+    fn every_event_of_a_product_is_about_one_kind() {
+        for entry in catalogue() {
+            let kinds: std::collections::BTreeSet<_> = entry.stages.iter().map(|stage| stage.kind()).collect();
+            assert_eq!(kinds.len(), 1, "{}", entry.event);
+        }
+        for product in ALL {
+            let kinds: std::collections::BTreeSet<_> =
+                product.resource.statuses.iter().map(|(_, stage)| stage.kind()).collect();
+            assert!(kinds.len() <= 1, "{}", product.name);
+        }
+    }
 }

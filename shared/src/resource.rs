@@ -49,7 +49,8 @@ pub(crate) struct Resource {
     pub(crate) in_minor_units: bool,
     /// The object is an account, and so belongs to itself.
     pub(crate) is_account: bool,
-    /// Without `updated`, the wrapper's `created` is the time of the event, and not of the delivery attempt.
+    /// The wrapper's `created` is the time of the event, for an object without `updated`. In other products it is the time of
+    /// the delivery attempt.
     pub(crate) timed_by_wrapper: bool,
 }
 

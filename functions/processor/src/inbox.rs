@@ -15,8 +15,8 @@ const MAX_OBJECT_BYTES: usize = max_sealed_bytes(6 * 1024 * 1024);
 
 /// Fetches envelopes from the inbox.
 pub trait Inbox {
-    /// Fetches the sealed envelope that a claim stands for.
-    fn fetch(&self, claim: &ObjectRef) -> impl Future<Output = Result<String, NotFetched>> + Send;
+    /// Fetches the sealed envelope that an object holds.
+    fn fetch(&self, object: &ObjectRef) -> impl Future<Output = Result<String, NotFetched>> + Send;
 }
 
 /// An object that S3 has sent a notification of.
@@ -44,7 +44,7 @@ pub enum NotFetched {
 pub enum Payload {
     /// A sealed envelope, or something unknown.
     Envelope,
-    /// A claim to one.
+    /// S3's notification of an object that holds one.
     ObjectRef(ObjectRef),
     /// What S3 sends once when notifications are set up. It is not a webhook.
     Test,
@@ -106,14 +106,14 @@ impl S3Inbox {
 }
 
 impl Inbox for S3Inbox {
-    async fn fetch(&self, claim: &ObjectRef) -> Result<String, NotFetched> {
-        if claim.bucket != self.bucket {
+    async fn fetch(&self, object: &ObjectRef) -> Result<String, NotFetched> {
+        if object.bucket != self.bucket {
             return Err(NotFetched::Permanent("it is in another bucket"));
         }
         // The SDK applies its limit until the response's headers, and not to the body.
         let limits = self.client.config().timeout_config();
         let limit = limits.and_then(TimeoutConfig::operation_timeout).unwrap_or(Duration::MAX);
-        let fetched = tokio::time::timeout(limit, self.get(&claim.key)).await;
+        let fetched = tokio::time::timeout(limit, self.get(&object.key)).await;
         fetched.unwrap_or_else(|_| Err(NotFetched::Transient("timeout".to_owned())))
     }
 }
