@@ -56,12 +56,11 @@ impl Update {
         Key::of(self.delivery.environment, &self.observation)
     }
 
-    /// Whether the token is accepted for an account.
+    /// Whether the token is accepted for an account, or where none is named. A token that is bound to no account is accepted
+    /// for nothing.
     pub(crate) fn is_accepted_for(&self, account: Option<&String>) -> bool {
-        match (&self.accounts, account) {
-            (Some(accounts), Some(account)) => accounts.contains(account),
-            _ => true,
-        }
+        let Some(accounts) = &self.accounts else { return true };
+        account.map_or(!accounts.is_empty(), |account| accounts.contains(account))
     }
 }
 
@@ -230,5 +229,7 @@ mod tests {
         let update = update("{}").bound_to(Some(["a".to_owned()].into()));
         assert!(update.is_accepted_for(Some(&"a".to_owned())) && update.is_accepted_for(None));
         assert!(!update.is_accepted_for(Some(&"b".to_owned())));
+        let update = update.bound_to(Some([].into()));
+        assert!(!update.is_accepted_for(Some(&"a".to_owned())) && !update.is_accepted_for(None));
     }
 }
