@@ -47,7 +47,7 @@ use self::{
 };
 pub(crate) use self::{
     happening::{Event, Happening, Request, Row},
-    report::why_refused,
+    report::{COLUMNS, line, printable, why_refused, wrapped},
 };
 use crate::{
     console::Console,
@@ -250,5 +250,6 @@ fn describe(
         tap_queue_url: Some(names.tap_queue_url.clone()),
         console_url: Some(console_url),
         log_dir: Some(children.logs.clone()),
+        deployed: None,
     }
 }

@@ -452,7 +452,7 @@ pub(crate) fn short(id: &str) -> &str {
 }
 
 /// How long ago something was, in its largest unit.
-fn age(now: Timestamp, at: Timestamp) -> String {
+pub(crate) fn age(now: Timestamp, at: Timestamp) -> String {
     let seconds = now.duration_since(at).as_secs().max(0);
     match seconds {
         0..60 => format!("{seconds} s"),

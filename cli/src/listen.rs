@@ -135,7 +135,7 @@ impl FromStr for Filter {
 }
 
 impl Filter {
-    fn matches(&self, detail_type: &str) -> bool {
+    pub(crate) fn matches(&self, detail_type: &str) -> bool {
         let mut parts = self.0.split('*');
         let Some(mut rest) = parts.next().and_then(|first| detail_type.strip_prefix(first)) else { return false };
         let Some(last) = parts.next_back() else { return rest.is_empty() };

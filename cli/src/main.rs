@@ -3,6 +3,7 @@
 //! **Invariant:** all output goes through `anstream`, which drops colours that the output cannot show. With `--json`, a
 //! command prints only JSON on standard output, one object per line.
 
+mod aws;
 mod completions;
 mod console;
 mod dev;
@@ -12,10 +13,13 @@ mod events;
 mod explain;
 mod forward;
 mod listen;
+mod logs;
 mod payment;
 mod project;
 mod samples;
 mod stack;
+mod status;
+mod tail;
 mod token;
 mod trigger;
 mod wait;
@@ -49,6 +53,10 @@ enum Command {
     Listen(listen::Options),
     /// Show the story of one payment, payout or refund: its state, and each webhook that changed it.
     Payment(payment::Options),
+    /// Say whether money is at risk, what came in, what waits, and what is wrong.
+    Status(status::Options),
+    /// Show the webhooks of a stack while they come: what became of each, and why.
+    Tail(tail::Options),
     /// Send a bundled webhook, a story of several, or a file, and say what became of it.
     Trigger(trigger::Options),
     /// Create callback tokens and their digests.
@@ -67,6 +75,8 @@ fn main() -> ExitCode {
         Command::Explain(options) => explain::run(&options),
         Command::Listen(options) => listen::run(&options),
         Command::Payment(options) => payment::run(&options),
+        Command::Status(options) => status::run(&options),
+        Command::Tail(options) => tail::run(&options),
         Command::Trigger(options) => trigger::run(&options),
         Command::Token(command) => token::run(&command),
         Command::Wait(options) => wait::run(&options),

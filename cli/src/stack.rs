@@ -4,6 +4,7 @@
 //! stack is read from the outputs of its CloudFormation stack.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
@@ -66,6 +67,25 @@ pub(crate) struct Stack {
     /// The logs of a local stack's processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) log_dir: Option<PathBuf>,
+    /// What only a deployed stack has.
+    #[serde(skip)]
+    pub(crate) deployed: Option<Deployed>,
+}
+
+/// A CloudFormation stack.
+#[derive(Clone, Debug)]
+pub(crate) struct Deployed {
+    pub(crate) name: String,
+    pub(crate) parameters: BTreeMap<String, String>,
+    outputs: BTreeMap<String, String>,
+}
+
+impl Deployed {
+    /// A value that the stack tells.
+    pub(crate) fn output(&self, key: &str) -> Result<&str> {
+        let value = self.outputs.get(key).map(String::as_str);
+        value.with_context(|| format!("the stack {} has no output {key}; deploy this version", self.name))
+    }
 }
 
 impl StackOption {
@@ -135,11 +155,10 @@ impl Stack {
             format!("cannot read the stack {name} in {region}; check your AWS credentials, the region and the name")
         })?;
         let stack = found.stacks().first().with_context(|| format!("there is no stack {name} in {region}"))?;
-        let optional = |key: &str| {
-            let output = stack.outputs().iter().find(|output| output.output_key() == Some(key))?;
-            output.output_value().map(str::to_owned)
-        };
-        let output = |key: &str| optional(key).with_context(|| format!("the stack {name} has no output {key}"));
+        let outputs = stack.outputs().iter().map(|output| (output.output_key(), output.output_value()));
+        let parameters = stack.parameters().iter().map(|it| (it.parameter_key(), it.parameter_value()));
+        let deployed = Deployed { name, parameters: texts(parameters), outputs: texts(outputs) };
+        let output = |key: &str| deployed.output(key).map(str::to_owned);
         Ok(Self {
             url: output("WebhookUrl")?,
             topic_url: output("WebhookTopicUrl")?,
@@ -152,9 +171,10 @@ impl Stack {
             inbox: output("InboxBucketName")?,
             table: output("LedgerTableName")?,
             bus: output("EventBusName")?,
-            tap_queue_url: optional("TapQueueUrl"),
+            tap_queue_url: output("TapQueueUrl").ok(),
             console_url: None,
             log_dir: None,
+            deployed: Some(deployed),
         })
     }
 
@@ -227,6 +247,11 @@ pub(crate) fn state() -> PathBuf {
     let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from);
     let home = env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
     state.or(home).unwrap_or_else(env::temp_dir).join("xendit-hooks")
+}
+
+/// The pairs that have both a key and a value.
+fn texts<'a>(pairs: impl Iterator<Item = (Option<&'a str>, Option<&'a str>)>) -> BTreeMap<String, String> {
+    pairs.filter_map(|(key, value)| Some((key?.to_owned(), value?.to_owned()))).collect()
 }
 
 fn https() -> SharedHttpClient {

@@ -2,7 +2,9 @@
 //! `dev` accepts.
 //!
 //! **Invariant:** these commands never take a token as an argument, because the shell's history and `ps` show arguments. No
-//! message quotes a token or a digest.
+//! error quotes a token or a digest.
+
+mod rotate;
 
 use std::{
     env,
@@ -33,12 +35,15 @@ pub(crate) enum Command {
     Digest,
     /// Print a new random token for local use. Xendit's own is in its dashboard: Settings, Developers, Webhooks.
     New,
+    /// Guide through a rotation of the callback token: show which step it is at, and the next command.
+    Rotate(rotate::Options),
 }
 
 pub(crate) fn run(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Digest => anstream::println!("{}", digest(&read()?)?),
         Command::New => anstream::println!("{}", new()?),
+        Command::Rotate(options) => return rotate::run(options),
     }
     Ok(ExitCode::SUCCESS)
 }

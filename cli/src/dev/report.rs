@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
+use jiff::Timestamp;
 use shared::{lifecycle::Kind, outcome::Processed};
 
 use super::happening::{Happening, Request, Row};
 use crate::stack::Stack;
 
 /// The width of a line.
-const COLUMNS: usize = 80;
+pub(crate) const COLUMNS: usize = 80;
 
 /// The width of the name of a webhook.
 const NAME_COLUMNS: usize = 24;
@@ -73,7 +74,7 @@ impl Report {
                 if self.json {
                     anstream::println!("{}", serde_json::to_string(&row)?);
                 } else {
-                    anstream::println!("{}", line(&row, &result(&row)));
+                    anstream::println!("{}", row_line(&row, &result(&row)));
                 }
                 if row.webhook.is_some() {
                     row.delivery.as_ref().and_then(|id| self.queued.remove(id));
@@ -103,7 +104,7 @@ impl Report {
             return;
         }
         for request in self.queued.values() {
-            anstream::println!("{}", line(&Row::new(request), &(AnsiColor::Yellow, "still queued".to_owned())));
+            anstream::println!("{}", row_line(&Row::new(request), &(AnsiColor::Yellow, "still queued".to_owned())));
         }
         anstream::println!("\n{}", self.totals());
     }
@@ -169,13 +170,17 @@ pub(crate) fn why_refused(status: u16) -> &'static str {
     }
 }
 
-/// A line for a webhook. A long result stands on lines of its own.
-fn line(row: &Row, (color, result): &(AnsiColor, String)) -> String {
-    let id: String = row.request.chars().take(SHORT_ID).collect();
+fn row_line(row: &Row, (color, result): &(AnsiColor, String)) -> String {
     let name = row.webhook.as_deref().or(row.event.as_deref()).unwrap_or(&row.path);
+    line(row.at, &row.request, name, *color, result)
+}
+
+/// A line for a webhook. A long result stands on lines of its own.
+pub(crate) fn line(at: Timestamp, id: &str, name: &str, color: AnsiColor, result: &str) -> String {
+    let id: String = id.chars().take(SHORT_ID).collect();
     let name = shortened(&printable(name), NAME_COLUMNS);
-    let start = format!("{} {id:SHORT_ID$} {name:NAME_COLUMNS$} ", row.at.strftime("%H:%M:%S"));
-    let style = Style::new().fg_color(Some((*color).into()));
+    let start = format!("{} {id:SHORT_ID$} {name:NAME_COLUMNS$} ", at.strftime("%H:%M:%S"));
+    let style = Style::new().fg_color(Some(color.into()));
     let result = printable(result);
     if fits(&result) {
         return format!("{start}{style}{result}{style:#}");
@@ -190,7 +195,7 @@ fn fits(result: &str) -> bool {
 }
 
 /// Replaces control characters, with which a sender could change what the terminal shows.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
@@ -202,7 +207,7 @@ fn shortened(text: &str, columns: usize) -> String {
 }
 
 /// The words of a text, in lines of at most so many columns. A longer word has a line of its own.
-fn wrapped(text: &str, columns: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {
@@ -216,7 +221,6 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use axum::body::Bytes;
-    use jiff::Timestamp;
 
     use super::*;
 
@@ -236,7 +240,7 @@ mod tests {
     }
 
     fn shown(row: &Row) -> String {
-        anstream::adapter::strip_str(&line(row, &result(row))).to_string()
+        anstream::adapter::strip_str(&row_line(row, &result(row))).to_string()
     }
 
     #[test]
@@ -265,7 +269,10 @@ mod tests {
         row.event = Some("\u{1b}[2Jx\n".to_owned());
         row.parked = Some("\u{7}".to_owned());
         assert!(
-            !line(&row, &result(&row)).replace("\u{1b}[33m", "").replace("\u{1b}[0m", "").contains(char::is_control)
+            !row_line(&row, &result(&row))
+                .replace("\u{1b}[33m", "")
+                .replace("\u{1b}[0m", "")
+                .contains(char::is_control)
         );
     }
 
