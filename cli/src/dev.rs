@@ -29,6 +29,7 @@ use std::{collections::HashMap, net::SocketAddr, path::PathBuf, process::ExitCod
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+use shared::envelope::Environment;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{broadcast, mpsc},
@@ -242,12 +243,15 @@ fn describe(
         token: Some(token),
         aws_endpoint_url: Some(names.endpoint.clone()),
         region: local_aws::REGION.to_owned(),
+        environment: Environment::Test,
         queue_url: names.queue_url.clone(),
         dlq_url: names.dlq_url.clone(),
         inbox: names.inbox.clone(),
         table: names.table.clone(),
         bus: names.bus.clone(),
         tap_queue_url: Some(names.tap_queue_url.clone()),
+        receiver_logs: None,
+        processor_logs: None,
         console_url: Some(console_url),
         log_dir: Some(children.logs.clone()),
         deployed: None,

@@ -1,11 +1,14 @@
 //! Stack: where a running system is and how to reach it: a local stack of `xendit-hooks dev`, or one that SAM has deployed.
 //!
-//! A local stack registers itself in a file while it runs, so that the other commands find it from any folder. A deployed
-//! stack is read from the outputs of its CloudFormation stack.
+//! A local stack registers itself in a file while it runs, so that the other commands find it from any folder. It keeps that
+//! file locked, so that a stack that was killed is not taken for a running one. A deployed stack is read from the outputs of
+//! its CloudFormation stack.
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
+    fs::{self, File, TryLockError},
+    io::Write as _,
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     time::Duration,
@@ -21,6 +24,7 @@ use aws_smithy_http_client::{
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use shared::envelope::Environment;
 
 /// The local stack's credentials. moto accepts any.
 pub(crate) const LOCAL_KEY: &str = "local";
@@ -53,6 +57,8 @@ pub(crate) struct Stack {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) aws_endpoint_url: Option<String>,
     pub(crate) region: String,
+    /// Xendit's environment.
+    pub(crate) environment: Environment,
     pub(crate) queue_url: String,
     pub(crate) dlq_url: String,
     pub(crate) inbox: String,
@@ -61,6 +67,11 @@ pub(crate) struct Stack {
     /// The queue with a copy of each domain event, for `xendit-hooks listen`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tap_queue_url: Option<String>,
+    /// The log groups of the functions of a deployed stack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) receiver_logs: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) processor_logs: Option<String>,
     /// The console of a local stack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) console_url: Option<String>,
@@ -127,8 +138,14 @@ impl Stack {
         let folder = state();
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let file = folder.join(format!("{}.json", std::process::id()));
-        fs::write(&file, serde_json::to_vec(self)?).with_context(|| format!("cannot write {}", file.display()))?;
-        Ok(Registration { file })
+        // Written elsewhere, so that nobody finds it before it is locked and whole.
+        let draft = file.with_extension("draft");
+        let locked = write_locked(&draft, &serde_json::to_vec(self)?).and_then(|locked| {
+            fs::rename(&draft, &file)?;
+            Ok(locked)
+        });
+        let locked = locked.with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(Registration { file, _locked: locked })
     }
 
     /// The newest running local stack, or the one at a port.
@@ -159,7 +176,9 @@ impl Stack {
         let parameters = stack.parameters().iter().map(|it| (it.parameter_key(), it.parameter_value()));
         let deployed = Deployed { name, parameters: texts(parameters), outputs: texts(outputs) };
         let output = |key: &str| deployed.output(key).map(str::to_owned);
+        let environment = deployed.parameters.get("Environment").and_then(|environment| environment.parse().ok());
         Ok(Self {
+            environment: environment.with_context(|| format!("the stack {name} has no parameter Environment"))?,
             url: output("WebhookUrl")?,
             topic_url: output("WebhookTopicUrl")?,
             public_url: None,
@@ -200,14 +219,14 @@ impl Stack {
 
     /// Whether this is a local stack that does not run any more.
     pub(crate) fn has_stopped(&self) -> bool {
-        self.aws_endpoint_url.is_some() && !self.is_running()
+        self.aws_endpoint_url.is_some() && running().iter().all(|stack| stack.url != self.url)
     }
 
     fn address(&self) -> Option<SocketAddr> {
         self.url.strip_prefix("http://")?.split('/').next()?.parse().ok()
     }
 
-    fn is_running(&self) -> bool {
+    fn answers(&self) -> bool {
         self.address().is_some_and(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok())
     }
 }
@@ -215,6 +234,8 @@ impl Stack {
 /// A running local stack's entry. Dropping it removes the entry.
 pub(crate) struct Registration {
     file: PathBuf,
+    /// The system unlocks it when the process ends, also if it is killed.
+    _locked: File,
 }
 
 impl Drop for Registration {
@@ -233,13 +254,30 @@ fn running() -> Vec<Stack> {
     files.into_iter().rev().filter_map(|(_, file)| read(&file)).collect()
 }
 
+/// The stack of an entry, if it runs.
 fn read(file: &Path) -> Option<Stack> {
-    let stack: Stack = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
-    if !stack.is_running() {
+    if file.extension()? != "json" {
+        return None;
+    }
+    if !is_locked(file) {
         let _ = fs::remove_file(file);
         return None;
     }
-    Some(stack)
+    let stack: Stack = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    Some(stack).filter(Stack::answers)
+}
+
+/// Writes a file that stays locked as long as what is returned.
+pub(crate) fn write_locked(path: &Path, content: &[u8]) -> std::io::Result<File> {
+    let mut file = File::create(path)?;
+    file.lock()?;
+    file.write_all(content)?;
+    Ok(file)
+}
+
+/// Whether a process has a file locked.
+pub(crate) fn is_locked(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// The folder for what is kept between two runs. It holds an entry for each running local stack.
@@ -256,4 +294,32 @@ fn texts<'a>(pairs: impl Iterator<Item = (Option<&'a str>, Option<&'a str>)>) ->
 
 fn https() -> SharedHttpClient {
     Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// An entry of a stack at a port on which something listens.
+    fn entry(listener: &TcpListener) -> String {
+        let url = format!("http://{}/webhook", listener.local_addr().unwrap());
+        serde_json::json!({
+            "url": url, "topic_url": "", "region": "", "environment": "test", "queue_url": "", "dlq_url": "", "inbox": "",
+            "table": "", "bus": "",
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn a_killed_stack_does_not_run_even_if_something_else_listens_on_its_port() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let file = env::temp_dir().join(format!("xendit-hooks-registration-{}.json", std::process::id()));
+        let locked = write_locked(&file, entry(&listener).as_bytes()).unwrap();
+        assert!(read(&file).is_some());
+        // The system does this when a process is killed.
+        drop(locked);
+        assert!(read(&file).is_none() && !file.exists());
+    }
 }

@@ -377,6 +377,33 @@ fn the_stack_survives_whatever_it_is_sent_and_each_request_has_a_row() {
     assert_eq!(dev.end().0, Some(0));
 }
 
+#[test]
+fn a_parked_webhook_is_not_lost_while_somebody_else_hides_the_dead_letters() {
+    let dev = Dev::start(&[]);
+    dev.skip_bundled();
+    let (aws, url) = (dev.aws(), dev.text("dlq_url").to_owned());
+    std::thread::scope(|scope| {
+        // Whoever looks in between finds nothing most of the time.
+        let hiding = scope.spawn(|| {
+            let (runtime, sqs) = (tokio::runtime::Runtime::new().unwrap(), aws_sdk_sqs::Client::new(&aws));
+            let (start, mut hidden) = (Instant::now(), 0);
+            while start.elapsed() < Duration::from_secs(8) {
+                let call = sqs.receive_message().queue_url(&url).max_number_of_messages(10).visibility_timeout(6);
+                hidden += runtime.block_on(call.send()).unwrap().messages().len();
+            }
+            hidden
+        });
+        for _ in 0..5 {
+            dev.post("application/json", b"not JSON");
+        }
+        for _ in 0..5 {
+            let row = dev.next().unwrap();
+            assert_eq!((&row["parked"], &row["outcome"]), (&"the body is not JSON".into(), &"parked".into()), "{row}");
+        }
+        assert!(hiding.join().unwrap() > 0, "nothing was hidden");
+    });
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn two_stacks_run_side_by_side_and_one_that_is_killed_leaves_nothing_behind() {

@@ -5,8 +5,9 @@
 //! with an error.
 
 use std::{
-    fs::File,
-    path::PathBuf,
+    ffi::OsStr,
+    fs::{self, File},
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
 };
 
@@ -14,12 +15,23 @@ use anyhow::{Context as _, Error, Result, anyhow};
 use jiff::Timestamp;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::{project::Project, token};
+use crate::{
+    project::Project,
+    stack::{is_locked, write_locked},
+    token,
+};
+
+/// How many runs keep their logs.
+const KEPT_RUNS: usize = 10;
+
+/// The file in the folder of a run that is locked as long as it runs.
+const LOCK: &str = "running";
 
 pub(super) struct Children {
     running: Vec<Running>,
     /// The folder with one log file per process.
     pub(super) logs: PathBuf,
+    _lock: File,
 }
 
 struct Running {
@@ -33,8 +45,10 @@ impl Children {
     pub(super) fn new(project: &Project) -> Result<Self> {
         let name = format!("{}-{}", Timestamp::now().strftime("%Y%m%dT%H%M%S"), std::process::id());
         let logs = project.runs().join(name);
-        std::fs::create_dir_all(&logs).with_context(|| format!("cannot create the log folder {}", logs.display()))?;
-        Ok(Self { running: Vec::new(), logs })
+        let created = fs::create_dir_all(&logs).and_then(|()| write_locked(&logs.join(LOCK), b""));
+        let lock = created.with_context(|| format!("cannot create the log folder {}", logs.display()))?;
+        prune(&project.runs(), KEPT_RUNS);
+        Ok(Self { running: Vec::new(), logs, _lock: lock })
     }
 
     /// Starts a process whose standard input stays open as long as `dev` runs, and writes its output to a log file.
@@ -86,7 +100,7 @@ impl Children {
 
     /// The last line of a process's log, where Python says what is wrong.
     pub(super) fn last_line(&self, name: &str) -> String {
-        let log = std::fs::read_to_string(self.log(name)).unwrap_or_default();
+        let log = fs::read_to_string(self.log(name)).unwrap_or_default();
         log.lines().last().unwrap_or("its log is empty").to_owned()
     }
 
@@ -100,6 +114,40 @@ impl Children {
     }
 }
 
+/// Removes the logs of older runs. Those of a run that goes on are kept.
+fn prune(runs: &Path, kept: usize) {
+    let entries = fs::read_dir(runs).into_iter().flatten();
+    // The names of runs begin with their time.
+    let is_run = |name: &OsStr| name.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit);
+    let mut folders: Vec<_> =
+        entries.filter_map(Result::ok).filter(|it| is_run(&it.file_name())).map(|it| it.path()).collect();
+    folders.sort_unstable();
+    folders.truncate(folders.len().saturating_sub(kept));
+    for folder in folders.iter().filter(|folder| !is_locked(&folder.join(LOCK))) {
+        let _ = fs::remove_dir_all(folder);
+    }
+}
+
 fn describe(status: Option<ExitStatus>) -> String {
     status.map(|status| format!(" ({status})")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_logs_of_old_runs_are_removed_but_not_those_of_one_that_goes_on() {
+        let runs = std::env::temp_dir().join(format!("xendit-hooks-runs-{}", std::process::id()));
+        for name in ["20260101T000000-1", "20260102T000000-2", "20260103T000000-3", "20260104T000000-4", "chaos-5"] {
+            fs::create_dir_all(runs.join(name)).unwrap();
+        }
+        let _running = write_locked(&runs.join("20260101T000000-1").join(LOCK), b"").unwrap();
+        drop(write_locked(&runs.join("20260102T000000-2").join(LOCK), b"").unwrap());
+        prune(&runs, 1);
+        let mut left: Vec<_> = fs::read_dir(&runs).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["20260101T000000-1", "20260104T000000-4", "chaos-5"]);
+        fs::remove_dir_all(&runs).unwrap();
+    }
 }

@@ -83,6 +83,9 @@ pub(crate) struct Row {
     pub(crate) published: Vec<String>,
     /// Why the result could not be read from the emulated AWS. `None`: it was read.
     pub(crate) problem: Option<String>,
+    /// It was found nowhere while somebody else looked into the dead-letter queue, which hides messages.
+    #[serde(skip)]
+    pub(super) is_in_doubt: bool,
 }
 
 /// A domain event on the bus.
@@ -141,6 +144,7 @@ impl Row {
             parked: None,
             published: Vec::new(),
             problem: None,
+            is_in_doubt: false,
         }
     }
 
@@ -192,8 +196,10 @@ impl Row {
     }
 
     async fn look_up_parked(&mut self, request: &Request, aws: &LocalAws) -> Result<()> {
+        let were_hidden = aws.are_dead_letters_hidden().await?;
         self.parked = aws.parked(&request.id).await?;
         self.outcome = self.parked.as_ref().map(|_| Processed::Parked);
+        self.is_in_doubt = self.parked.is_none() && (were_hidden || aws.are_dead_letters_hidden().await?);
         Ok(())
     }
 

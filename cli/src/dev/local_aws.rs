@@ -13,6 +13,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName,
+    QueueAttributeName,
 };
 use aws_smithy_http_client::Builder;
 use ledger::{dynamo::DynamoLedger, item::Item, key::Key, store::Ledger as _};
@@ -149,6 +150,14 @@ impl LocalAws {
             result?;
         }
         Ok(parked.remove(delivery))
+    }
+
+    /// Whether somebody else hides dead letters, to look at them.
+    pub(super) async fn are_dead_letters_hidden(&self) -> Result<bool> {
+        let hidden = QueueAttributeName::ApproximateNumberOfMessagesNotVisible;
+        let call = self.sqs.get_queue_attributes().queue_url(&self.names.dlq_url).attribute_names(hidden.clone());
+        let counts = call.send().await.context("cannot count the dead letters")?.attributes.unwrap_or_default();
+        Ok(counts.get(&hidden).is_some_and(|count| count != "0"))
     }
 
     /// Receives all dead letters, which hides them from others.
