@@ -1,21 +1,24 @@
-//! Console: a web page for a local stack, on 127.0.0.1. It shows each webhook while it comes in, what it was recognised as
+//! Console: a web page for a stack, on 127.0.0.1. It shows each webhook while it comes in, what it was recognised as
 //! and why, and what it changed; and it sends webhooks.
 //!
 //! ```text
-//! happenings ─▶ follow ─▶ store ─▶ view ─▶ pages   ─▶ browser
-//!                          │        └────▶ JSON    ─▶ scripts
-//!                          └─ revisions ─▶ stream  ─▶ both
+//! happenings of `dev` ─▶ follow ─▶ store ─▶ view ─▶ pages   ─▶ browser
+//! logs of any stack   ─────┘        │        └────▶ JSON    ─▶ scripts
+//!                                   └─ revisions ─▶ stream  ─▶ both
 //! ```
 //!
-//! Pages are made here, on the server; the script in the browser adds the keyboard and the live rows.
+//! `dev` knows each request with its body. Of a deployed stack there are the lines that the functions log, without bodies;
+//! the ledger; and the dead-letter queue. Pages are made here, on the server; the script in the browser adds the keyboard and
+//! the live rows.
 //!
 //! **Invariant:** every request passes the guard, and every answer carries its headers. Nothing that was received is shown but
-//! through `mask`. The console opens no connection but to its own stack.
+//! through `mask`. The console opens no connection but to its own stack, and sends no webhook to a live one.
 
 mod facts;
 mod fate;
 mod guard;
 mod json;
+mod logs;
 mod mask;
 mod pages;
 mod reading;
@@ -23,7 +26,12 @@ mod sending;
 mod store;
 mod view;
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use axum::{
@@ -37,24 +45,36 @@ use axum::{
     },
     routing::{get, post},
 };
+use clap::Args;
 use futures_util::{Stream, StreamExt as _, stream};
+use jiff::Timestamp;
 use ledger::{dynamo::DynamoLedger, item::Item, key::Key, store::Ledger as _};
+use maud::Markup;
 use serde::Deserialize;
-use shared::webhook::Webhook;
+use shared::{envelope::Environment, webhook::Webhook};
 use tokio::{
     net::TcpListener,
+    signal::unix::{SignalKind, signal},
     sync::broadcast::{Receiver, error::RecvError},
 };
 
 use self::{
+    fate::Fate,
     guard::{Guard, HEADERS, Pass},
+    logs::Logs,
     mask::Masks,
     pages::{Live, Tab},
     sending::Sent,
     store::{Delivery, Filter, Store},
-    view::{Comparison, Details, List, Story, Summary},
+    view::{Comparison, Details, List, Story, Subject, Summary},
 };
-use crate::{dev::Happening, samples, stack::Stack, token};
+use crate::{
+    dev::Happening,
+    dlq::DeadLetters,
+    duration, payment, samples,
+    stack::{Stack, StackOption},
+    token,
+};
 
 /// The port that is tried first, so that the address is usually the same in each run.
 const DEFAULT_PORT: u16 = 8788;
@@ -64,6 +84,37 @@ const PAGE: usize = 100;
 
 /// The largest body that the send page takes.
 const MAX_SENT_BYTES: usize = 4 * 1024 * 1024;
+
+/// How often logs are read: two calls each time, of ten that CloudWatch Logs allows in a second.
+const LOGS_INTERVAL: Duration = Duration::from_secs(3);
+
+/// How long the gateway may take to tell what it answered.
+const GATEWAY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long CloudWatch Logs may take to have a line.
+const LOGS_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the page of the parked webhooks lists.
+const PARKED_HERE: &str = "What this run moved to the dead-letter queue, also if it was redriven since. Once the cause is gone, \
+                           resend a webhook: it comes in as a new one.";
+const PARKED_THERE: &str = "What is in the dead-letter queue now. Once the cause is gone, `xendit-hooks dlq plan` and `dlq redrive` \
+                            move it back to the webhook queue.";
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How far back to read the logs, such as `30m`, `6h` or `2d`.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration::parse)]
+    since: Duration,
+    /// Let the console send webhooks to a test stack: with the callback token in `XENDIT_CALLBACK_TOKEN`, or one that you are
+    /// asked for. A local stack needs no token; to a live stack nothing is sent.
+    #[arg(long)]
+    token: bool,
+    /// Print the link as one JSON object.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    stack: StackOption,
+}
 
 /// A console that listens and does not answer yet.
 pub(crate) struct Console {
@@ -79,8 +130,70 @@ struct Context(Arc<Inner>);
 struct Inner {
     guard: Guard,
     stack: Stack,
+    /// The name of a stack that is not this process's own.
+    name: Option<String>,
     ledger: DynamoLedger,
     store: Store,
+    origin: Origin,
+}
+
+/// Where the store's deliveries come from.
+enum Origin {
+    /// The gateway of this process's own stack.
+    Gateway,
+    Logs {
+        since: Timestamp,
+        /// Why they could not be read the last time.
+        problem: Mutex<Option<String>>,
+        dead_letters: DeadLetters,
+        /// What was in the dead-letter queue when it was last looked into.
+        letters: Mutex<Vec<Arc<Delivery>>>,
+    },
+}
+
+/// Shows a stack that runs elsewhere.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
+    let result = runtime.block_on(show(options));
+    runtime.shutdown_background();
+    result
+}
+
+async fn show(options: &Options) -> Result<ExitCode> {
+    let mut stack = options.stack.find().await?;
+    if options.token && stack.token.is_none() && stack.environment == Environment::Test {
+        stack.token = Some(token::given()?);
+    }
+    let since = Timestamp::now() - options.since;
+    let mut logs = Logs::of(&stack, since).await?;
+    // An error now ends the command; later ones are shown.
+    let lines = logs.next().await?;
+    let console = Console::bind().await?;
+    let url = console.url();
+    let aws = stack.aws().await;
+    let origin = Origin::Logs {
+        since,
+        problem: Mutex::default(),
+        dead_letters: DeadLetters::new(&aws, stack.dlq_url.clone()),
+        letters: Mutex::default(),
+    };
+    let (listener, context) = console.context(stack, Some(options.stack.name().to_owned()), origin).await;
+    let inner = &context.0;
+    inner.store.log_all(&lines, inner.stack.environment);
+    if options.json {
+        anstream::println!("{}", serde_json::json!({ "version": 1, "console_url": url }));
+    } else {
+        anstream::println!("{url}");
+        anstream::eprintln!("Open this link to see the stack `{}`. Press Ctrl-C to stop.", options.stack.name());
+    }
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        () = follow_logs(inner, &mut logs) => {}
+        served = axum::serve(listener, router(&context)).into_future() => served.context("the console cannot listen")?,
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Console {
@@ -99,16 +212,43 @@ impl Console {
         self.guard.link()
     }
 
-    /// Answers requests until it is aborted.
+    /// Answers requests about this process's own stack until it is aborted.
     pub(crate) async fn serve(self, stack: Stack, happenings: Receiver<Happening>) {
-        let ledger = DynamoLedger::new(aws_sdk_dynamodb::Client::new(&stack.aws().await), stack.table.clone());
-        let store = Store::new(Masks::new(stack.token.clone().into_iter().chain([self.token])));
-        let context = Context(Arc::new(Inner { guard: self.guard, stack, ledger, store }));
+        let (listener, context) = self.context(stack, None, Origin::Gateway).await;
         let following = follow(&context.0.store, happenings);
-        let serving = axum::serve(self.listener, router(&context)).into_future();
+        let serving = axum::serve(listener, router(&context)).into_future();
         // Neither ends before the stack does.
         let _ = tokio::join!(following, serving);
     }
+
+    async fn context(self, stack: Stack, name: Option<String>, origin: Origin) -> (TcpListener, Context) {
+        let ledger = DynamoLedger::new(aws_sdk_dynamodb::Client::new(&stack.aws().await), stack.table.clone());
+        let store = Store::new(Masks::new(stack.token.clone().into_iter().chain([self.token])));
+        let inner = Inner { guard: self.guard, stack, name, ledger, store, origin };
+        (self.listener, Context(Arc::new(inner)))
+    }
+}
+
+/// Puts what is logged into the store.
+async fn follow_logs(console: &Inner, logs: &mut Logs) {
+    loop {
+        tokio::time::sleep(LOGS_INTERVAL).await;
+        let problem = match logs.next().await {
+            Ok(lines) => {
+                console.store.log_all(&lines, console.stack.environment);
+                None
+            }
+            Err(error) => Some(format!("{error:#}")),
+        };
+        if let Origin::Logs { problem: shown, .. } = &console.origin {
+            *locked(shown) = problem;
+        }
+    }
+}
+
+/// Every change leaves the value whole.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Puts what happens into the store.
@@ -135,12 +275,15 @@ fn router(context: &Context) -> Router {
         .route("/story", get(story_page))
         .route("/compare", get(comparison_page))
         .route("/parked", get(parked_page))
+        .route("/find", get(find_page))
         .route("/send", get(send_page).post(send_form))
         .route("/api/deliveries", get(list_json))
         .route("/api/deliveries/{id}", get(delivery_json))
         .route("/api/deliveries/{id}/resend", post(resend_json))
         .route("/api/story", get(story_json))
         .route("/api/compare", get(comparison_json))
+        .route("/api/parked", get(parked_json))
+        .route("/api/find", get(find_json))
         .route("/api/samples", get(samples_json))
         .route("/api/send", post(send_json))
         .route("/api/stream", get(stream))
@@ -178,6 +321,10 @@ impl Failure {
     fn not_found(message: &str) -> Self {
         Self { status: StatusCode::NOT_FOUND, message: message.to_owned() }
     }
+
+    fn forbidden(message: &str) -> Self {
+        Self { status: StatusCode::FORBIDDEN, message: message.to_owned() }
+    }
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -188,7 +335,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let page = pages::page("Not here", Tab::None, None, &pages::message(&self.message));
+        let page = pages::page(None, "Not here", Tab::None, None, &pages::message(&self.message));
         (self.status, Html(page)).into_response()
     }
 }
@@ -224,6 +371,12 @@ struct StoryQuery {
 }
 
 #[derive(Deserialize)]
+struct FindQuery {
+    #[serde(default)]
+    reference: String,
+}
+
+#[derive(Deserialize)]
 struct CompareQuery {
     a: String,
     b: String,
@@ -252,12 +405,80 @@ struct SendForm {
 }
 
 impl Inner {
+    fn page(&self, title: &str, tab: Tab, live: Option<Live<'_>>, main: &Markup) -> Html<String> {
+        Html(pages::page(self.name.as_deref(), title, tab, live, main))
+    }
+
     fn list(&self, filter: &Filter, part: &Part) -> List {
-        List::of(&self.store.list(filter, part.before, part.limit.unwrap_or(PAGE).min(store::MAX_KEPT)), &self.store)
+        let limit = part.limit.unwrap_or(PAGE).min(store::MAX_KEPT);
+        List::of(&self.store.list(filter, part.before, limit), &self.store, self.note())
+    }
+
+    /// What to know about the list.
+    fn note(&self) -> Option<String> {
+        let Origin::Logs { since, problem, .. } = &self.origin else { return None };
+        Some(match &*locked(problem) {
+            Some(problem) => format!("The logs could not be read the last time: {problem}"),
+            None => format!("From the logs since {} UTC.", since.strftime("%Y-%m-%d %H:%M")),
+        })
     }
 
     fn delivery(&self, id: &str) -> Result<Arc<Delivery>, Failure> {
-        self.store.get(id).ok_or_else(|| Failure::not_found("this delivery is not kept any more, or of another run"))
+        let kept = self.store.get(id);
+        match &self.origin {
+            Origin::Gateway => {
+                kept.ok_or_else(|| Failure::not_found("this delivery is not kept any more, or of another run"))
+            }
+            Origin::Logs { letters, .. } => {
+                let with_body = || locked(letters).iter().find(|it| it.id() == id).cloned();
+                let found = kept.filter(|it| it.fate != Fate::Parked).or_else(with_body).or_else(|| self.store.get(id));
+                found.ok_or_else(|| {
+                    Failure::not_found("this delivery is not in the logs that were read; --since reads older ones")
+                })
+            }
+        }
+    }
+
+    /// The parked webhooks, and what these are.
+    async fn parked(&self) -> Result<(Vec<Summary>, &'static str), Failure> {
+        let Origin::Logs { dead_letters, letters, .. } = &self.origin else {
+            let filter = Filter { fate: Fate::Parked.word().to_owned(), ..Filter::default() };
+            let list = self.list(&filter, &Part { before: None, limit: Some(store::MAX_KEPT) });
+            return Ok((list.deliveries, PARKED_HERE));
+        };
+        let (found, _) = dead_letters.all().await?;
+        let parked = found.into_iter().filter_map(|letter| {
+            let reason = letter.reason().to_owned();
+            Some(Arc::new(Delivery::parked(letter.into_envelope()?, &reason, &self.store.masks)))
+        });
+        let parked: Vec<_> = parked.collect();
+        let summaries = parked.iter().map(|it| Summary::of(it, &self.store.masks)).collect();
+        *locked(letters) = parked;
+        Ok((summaries, PARKED_THERE))
+    }
+
+    async fn find(&self, text: &str) -> Result<Vec<Subject>, Failure> {
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        let items = payment::find_in(&self.ledger, text).await?;
+        Ok(items.iter().map(|item| Subject::of(item, &self.store.masks)).collect())
+    }
+
+    /// The token to send webhooks with, or why none may be sent.
+    fn may_send(&self) -> Result<(), &'static str> {
+        match (self.stack.environment, &self.stack.token) {
+            (Environment::Live, _) => Err("to a live stack nothing is sent: it would look like real money"),
+            (Environment::Test, None) => Err("start the console with --token to send webhooks to this stack"),
+            (Environment::Test, Some(_)) => Ok(()),
+        }
+    }
+
+    const fn patience(&self) -> Duration {
+        match self.origin {
+            Origin::Gateway => GATEWAY_PATIENCE,
+            Origin::Logs { .. } => LOGS_PATIENCE,
+        }
     }
 
     async fn item(&self, key: Option<&Key>) -> Result<Option<Item>, Failure> {
@@ -269,7 +490,7 @@ impl Inner {
 
     async fn details(&self, id: &str) -> Result<Details, Failure> {
         let delivery = self.delivery(id)?;
-        let key = delivery.gist.key.as_ref().filter(|_| delivery.request.is_acknowledged());
+        let key = delivery.gist.key.as_ref().filter(|_| delivery.is_acknowledged());
         let item = self.item(key).await?;
         Ok(Details::of(&delivery, item.as_ref(), &self.store, &self.stack.url))
     }
@@ -289,12 +510,14 @@ impl Inner {
     }
 
     async fn resend(&self, id: &str) -> Result<Sent, Failure> {
-        let delivery = self.delivery(id)?;
-        let webhook = sending::Webhook::again(&delivery);
-        Ok(webhook.send(&self.stack, &self.store).await?)
+        self.may_send().map_err(Failure::forbidden)?;
+        let webhook = sending::Webhook::again(&*self.delivery(id)?);
+        let webhook = webhook.ok_or_else(|| Failure::not_found("the body of this delivery is not known here"))?;
+        Ok(webhook.send(&self.stack, &self.store, self.patience()).await?)
     }
 
     async fn send(&self, form: SendForm) -> Result<Sent, Failure> {
+        self.may_send().map_err(Failure::forbidden)?;
         let sample = samples::find(&form.sample);
         let body = match sample {
             Some(sample) if form.body.is_empty() => sample.body.to_owned(),
@@ -302,7 +525,7 @@ impl Inner {
             _ => form.body,
         };
         let topic = if form.topic.is_empty() && sample.is_some() { topic_of(&body) } else { form.topic };
-        Ok(sending::Webhook::new(body, topic).send(&self.stack, &self.store).await?)
+        Ok(sending::Webhook::new(body, topic).send(&self.stack, &self.store, self.patience()).await?)
     }
 }
 
@@ -321,7 +544,7 @@ async fn list_page(
     let main = pages::list(&list, &filter.fate, &filter.q);
     // New ones do not belong on a page of older ones.
     let live = part.before.is_none().then_some(Live { about: "", after: list.revision });
-    Ok(Html(pages::page("Webhooks", Tab::Webhooks, live, &main)))
+    Ok(console.page("Webhooks", Tab::Webhooks, live, &main))
 }
 
 async fn list_json(
@@ -336,7 +559,8 @@ async fn delivery_page(State(Context(console)): State<Context>, Path(id): Path<S
     let after = console.store.revision();
     let details = console.details(&id).await?;
     let live = Live { about: &details.summary.id, after };
-    Ok(Html(pages::page(&details.summary.event, Tab::None, Some(live), &pages::delivery(&details))))
+    let main = pages::delivery(&details, console.may_send().is_ok());
+    Ok(console.page(&details.summary.event, Tab::None, Some(live), &main))
 }
 
 async fn delivery_json(State(Context(console)): State<Context>, Path(id): Path<String>) -> Answer<Details> {
@@ -359,7 +583,7 @@ async fn story_page(State(Context(console)): State<Context>, Query(query): Query
     let after = console.store.revision();
     let story = console.story(&query.key).await?;
     let live = Live { about: &story.key, after };
-    Ok(Html(pages::page("Story", Tab::None, Some(live), &pages::story(&story))))
+    Ok(console.page("Story", Tab::None, Some(live), &pages::story(&story)))
 }
 
 async fn story_json(State(Context(console)): State<Context>, Query(query): Query<StoryQuery>) -> Answer<Story> {
@@ -368,7 +592,7 @@ async fn story_json(State(Context(console)): State<Context>, Query(query): Query
 
 async fn comparison_page(State(Context(console)): State<Context>, Query(query): Query<CompareQuery>) -> Page {
     let comparison = console.comparison(&query)?;
-    Ok(Html(pages::page("Difference", Tab::None, None, &pages::comparison(&comparison))))
+    Ok(console.page("Difference", Tab::None, None, &pages::comparison(&comparison)))
 }
 
 async fn comparison_json(
@@ -379,17 +603,36 @@ async fn comparison_json(
 }
 
 async fn parked_page(State(Context(console)): State<Context>) -> Page {
-    let filter = Filter { fate: fate::Fate::Parked.word().to_owned(), ..Filter::default() };
-    let list = console.list(&filter, &Part { before: None, limit: Some(store::MAX_KEPT) });
-    let live = Live { about: "", after: list.revision };
-    Ok(Html(pages::page("Parked", Tab::Parked, Some(live), &pages::parked(&list))))
+    let after = console.store.revision();
+    let (parked, lead) = console.parked().await?;
+    // The dead-letter queue is not looked into again and again.
+    let live = matches!(console.origin, Origin::Gateway).then_some(Live { about: "", after });
+    Ok(console.page("Parked", Tab::Parked, live, &pages::parked(&parked, lead)))
 }
 
-async fn send_page(Query(query): Query<SampleQuery>) -> Page {
-    let chosen = samples::find(&query.sample).or_else(|| samples::find("invoice.paid"));
-    let body = chosen.map(|sample| sample.body).unwrap_or_default();
-    let main = pages::send(&samples::all(), chosen, body, &topic_of(body));
-    Ok(Html(pages::page("Send", Tab::Send, None, &main)))
+async fn parked_json(State(Context(console)): State<Context>) -> Answer<Vec<Summary>> {
+    Ok(Json(console.parked().await?.0))
+}
+
+async fn find_page(State(Context(console)): State<Context>, Query(query): Query<FindQuery>) -> Page {
+    let text = query.reference.trim();
+    let subjects = console.find(text).await?;
+    Ok(console.page("Find", Tab::Find, None, &pages::find(text, &subjects)))
+}
+
+async fn find_json(State(Context(console)): State<Context>, Query(query): Query<FindQuery>) -> Answer<Vec<Subject>> {
+    Ok(Json(console.find(query.reference.trim()).await?))
+}
+
+async fn send_page(State(Context(console)): State<Context>, Query(query): Query<SampleQuery>) -> Html<String> {
+    let main = if let Err(why) = console.may_send() {
+        pages::cannot_send(why)
+    } else {
+        let chosen = samples::find(&query.sample).or_else(|| samples::find("invoice.paid"));
+        let body = chosen.map(|sample| sample.body).unwrap_or_default();
+        pages::send(&samples::all(), chosen, body, &topic_of(body))
+    };
+    console.page("Send", Tab::Send, None, &main)
 }
 
 async fn send_form(State(Context(console)): State<Context>, Form(form): Form<SendForm>) -> Result<Redirect, Failure> {

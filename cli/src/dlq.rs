@@ -36,7 +36,10 @@ use shared::{
     webhook::Webhook,
 };
 
-use crate::stack::StackOption;
+use crate::{
+    columns::{WIDTH, beside},
+    stack::StackOption,
+};
 
 /// The most messages that SQS handles in one call.
 const BATCH: usize = 10;
@@ -58,9 +61,6 @@ const VERSION: u32 = 1;
 
 /// The exit code of `plan` and `redrive` if there is nothing to do, or it is refused.
 const NOTHING_TO_DO: u8 = 3;
-
-/// The width of the output.
-const WIDTH: u16 = 80;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -142,7 +142,10 @@ fn list(letters: &[DeadLetter], more: bool, json: bool, stack: &str) -> Result<E
 fn print_table(letters: &[DeadLetter]) {
     let now = Timestamp::now();
     let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(u16::try_from(WIDTH).unwrap_or(u16::MAX));
     table.set_header(["age", "delivery", "event", "reference or id", "reason"]);
     for letter in letters {
         let line = letter.line(false);
@@ -172,7 +175,7 @@ impl DeadLetters {
     }
 
     /// All dead letters, oldest first, and whether there are more than are looked at.
-    async fn all(&self) -> Result<(Vec<DeadLetter>, bool)> {
+    pub(crate) async fn all(&self) -> Result<(Vec<DeadLetter>, bool)> {
         let messages = self.look(WAIT, |_| false, tokio::signal::ctrl_c()).await?;
         let more = messages.len() >= MAX_LETTERS;
         let mut letters: Vec<_> = messages.into_values().map(DeadLetter::read).collect();
@@ -272,7 +275,7 @@ impl DeadLetters {
 }
 
 /// A message in the dead-letter queue.
-struct DeadLetter {
+pub(crate) struct DeadLetter {
     message: Message,
     sent_at: Option<Timestamp>,
     content: Content,
@@ -348,7 +351,15 @@ impl DeadLetter {
         self.message.message_attributes()?.get(name)?.string_value()
     }
 
-    fn reason(&self) -> &str {
+    /// The webhook, if the message holds it.
+    pub(crate) fn into_envelope(self) -> Option<Envelope> {
+        match self.content {
+            Content::Envelope(envelope) => Some(envelope),
+            Content::InInbox { .. } | Content::Other => None,
+        }
+    }
+
+    pub(crate) fn reason(&self) -> &str {
         self.attribute("reason").unwrap_or("no reason: it was received too often, and SQS moved it here")
     }
 
@@ -397,7 +408,7 @@ impl DeadLetter {
         let time = |at: Timestamp| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
         let fact = |name: &str, value: Option<String>| {
             if let Some(value) = value {
-                anstream::println!("{name:<14}{}", printable(&value));
+                anstream::println!("{name:<14}{}", beside(14, &printable(&value)));
             }
         };
         let text = |value: Option<&str>| value.map(str::to_owned);

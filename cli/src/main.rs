@@ -4,6 +4,7 @@
 //! command prints only JSON on standard output, one object per line.
 
 mod aws;
+mod columns;
 mod completions;
 mod console;
 mod dev;
@@ -30,7 +31,7 @@ use clap::{Parser, Subcommand};
 
 /// Runs Xendit Hooks on this machine, sends webhooks, and shows and repairs what is in a local or deployed stack.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true, max_term_width = 100)]
+#[command(version, arg_required_else_help = true, max_term_width = columns::WIDTH)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -40,6 +41,8 @@ struct Cli {
 enum Command {
     /// Print the completions for a shell.
     Completions(completions::Options),
+    /// Show a stack's webhooks, payments and dead letters in the browser.
+    Console(console::Options),
     /// Run the whole system on this machine, send it every bundled webhook, and keep serving.
     Dev(dev::Options),
     /// Look into the dead-letter queue, and move webhooks that could not be processed back to the webhook queue.
@@ -69,6 +72,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Completions(options) => completions::run(&options),
+        Command::Console(options) => console::run(&options),
         Command::Dev(options) => dev::run(&options),
         Command::Dlq(command) => dlq::run(&command),
         Command::Events(options) => events::run(&options),
@@ -87,6 +91,6 @@ fn main() -> ExitCode {
 /// Tells an error, and returns the exit code.
 fn failed(error: &anyhow::Error, code: ExitCode) -> ExitCode {
     let (red, reset) = (anstyle::AnsiColor::Red.on_default(), anstyle::Reset);
-    anstream::eprintln!("{red}error:{reset} {error:#}");
+    anstream::eprintln!("{red}error:{reset} {}", columns::message(7, &format!("{error:#}")));
     code
 }

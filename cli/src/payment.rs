@@ -5,10 +5,11 @@
 //!
 //! **Invariant:** everything that is shown follows from the item. Where the item says too little, the story says so.
 
-use std::process::ExitCode;
+use std::{collections::HashMap, process::ExitCode};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use ledger::{
     announce::announce,
@@ -28,10 +29,17 @@ use shared::{
     money::Money,
 };
 
-use crate::{dlq::short, stack::StackOption};
+use crate::{
+    columns::{beside, then},
+    dlq::short,
+    stack::StackOption,
+};
 
 /// The format of the JSON output.
 const VERSION: u32 = 1;
+
+/// How many keys are tried at a time.
+const READS_AT_A_TIME: usize = 10;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -145,15 +153,19 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// All subjects with the reference, or else with the id or the key.
 async fn find(options: &Options) -> Result<Vec<Item>> {
     let stack = options.stack.find().await?;
-    let ledger = DynamoLedger::new(aws_sdk_dynamodb::Client::new(&stack.aws().await), stack.table);
-    let mut items = ledger.by_reference(&options.reference).await?;
+    find_in(&DynamoLedger::new(aws_sdk_dynamodb::Client::new(&stack.aws().await), stack.table), &options.reference)
+        .await
+}
+
+/// All subjects with a reference, or else with an id or a key.
+pub(crate) async fn find_in(ledger: &DynamoLedger, text: &str) -> Result<Vec<Item>> {
+    let mut items = ledger.by_reference(text).await?;
     if items.is_empty() {
-        for key in keys(&options.reference) {
-            items.extend(ledger.get(&key).await?);
-        }
+        let reads = keys(text).into_iter().map(async |key| ledger.get(&key).await);
+        let found: Vec<_> = stream::iter(reads).buffered(READS_AT_A_TIME).try_collect().await?;
+        items.extend(found.into_iter().flatten());
     }
     // The payment before its refund.
     items.sort_by_key(|item| item.history.first().map(|entry| entry.received_at));
@@ -209,7 +221,7 @@ impl<'a> Story<'a> {
     fn text(&self) -> String {
         let mut lines = vec![format!("{} {}", capitalised(self.kind.as_str()), self.id)];
         let mut fact = |name: &str, value: Option<String>| {
-            lines.extend(value.map(|value| format!("  {name:<11} {value}")));
+            lines.extend(value.map(|value| format!("  {name:<11} {}", beside(14, &value))));
         };
         let text = |value: Option<&str>| value.map(str::to_owned);
         let late = match (self.paid_late, self.given_up_at) {
@@ -245,8 +257,8 @@ impl<'a> Story<'a> {
         for change in &self.history {
             let fate = if change.conflict { "conflict" } else { "applied" };
             let (received, stage, delivery) = (time(change.received_at), change.stage, short(change.delivery));
-            lines.push(format!("  {received}  {stage:<width$}  {fate:<8}  delivery {delivery}"));
-            let mut more = |text: String| lines.push(format!("{:23}{text}", ""));
+            lines.push(then(&format!("  {received}  {stage:<width$}"), &format!("{fate:<8}  delivery {delivery}")));
+            let mut more = |text: String| lines.push(format!("{:23}{}", "", beside(33, &text)));
             if let Some(at) = change.occurred_at {
                 more(format!("happened  {}", time(at)));
             }
@@ -302,6 +314,12 @@ fn contradictions(state: &State) -> Vec<Contradiction> {
         all.push(Contradiction { about: "captures".to_owned(), answers });
     }
     all
+}
+
+/// The types of the events that each delivery published, as far as they are known.
+pub(crate) fn published(item: &Item) -> HashMap<&str, Vec<String>> {
+    let types = |events: Vec<Event<'_>>| events.iter().map(|event| event.detail_type.to_owned()).collect();
+    changes(item).into_iter().filter_map(|change| Some((change.delivery, types(change.events?)))).collect()
 }
 
 /// The history, each change with its events.

@@ -71,8 +71,7 @@ impl Accepted {
         let mut entries = vec![format!("local={}", Digest::of(local.as_bytes()))];
         entries.extend(self.digests.iter().cloned());
         if self.token {
-            let token = env::var(VARIABLE).or_else(|_| read())?;
-            entries.push(format!("{LABEL}={}", digest(&token)?));
+            entries.push(format!("{LABEL}={}", digest(&given()?)?));
         }
         let list = entries.join(",");
         let labels = list.split(',').filter_map(|entry| Some(entry.split_once('=')?.0.trim()));
@@ -90,6 +89,11 @@ impl Accepted {
         })?;
         Ok(list)
     }
+}
+
+/// The callback token in the environment, or one that the user is asked for.
+pub(crate) fn given() -> Result<String> {
+    env::var(VARIABLE).or_else(|_| read()).map(|token| token.trim().to_owned())
 }
 
 fn read() -> Result<String> {

@@ -83,7 +83,7 @@ impl DynamoLedger {
     /// The items that an index has listed.
     async fn items(&self, found: Vec<Attributes>) -> Result<Vec<Item>, StoreError> {
         let keys = found.iter().filter_map(|entry| entry.get("key")?.as_s().ok()).cloned().map(Key::from);
-        let reads = keys.map(async |key| self.get(&key).await);
+        let reads = keys.collect::<Vec<_>>().into_iter().map(async |key| self.get(&key).await);
         let items: Vec<_> = stream::iter(reads).buffered(READS_AT_A_TIME).try_collect().await?;
         Ok(items.into_iter().flatten().collect())
     }

@@ -2,7 +2,7 @@
 //!
 //! The console listens on 127.0.0.1, where any web page that the developer has open can send requests, and any name can be made
 //! to lead (DNS rebinding). So each request must name the console as its host, must not come from another site, and must carry
-//! this run's token: in the link that `dev` prints, in the cookie that the link sets, or as a bearer token from a script.
+//! this run's token: in the link that is printed, in the cookie that the link sets, or as a bearer token from a script.
 //!
 //! **Invariant:** no page and no part of the API is reached without `Guard::check`.
 
@@ -46,11 +46,11 @@ pub(super) enum Pass {
 /// Why a request is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    #[error("this is not the console's address; open the link that `xendit-hooks dev` printed")]
+    #[error("this is not the console's address; open the link that was printed in the terminal")]
     Host,
     #[error("the console takes no requests from other sites")]
     Origin,
-    #[error("the token is missing or of another run; open the link that `xendit-hooks dev` printed")]
+    #[error("the token is missing or of another run; open the link that was printed in the terminal")]
     Token,
 }
 

@@ -11,7 +11,7 @@ use super::{
     fate::Fate,
     json::{Inside, Json, named, step},
     reading::{Reading, RecognisedBy},
-    view::{Comparison, Details, List, Story, Summary},
+    view::{Comparison, Details, List, Step, Story, Subject, Summary},
 };
 use crate::samples::Sample;
 
@@ -23,6 +23,7 @@ const INDENT: &str = "  ";
 pub(super) enum Tab {
     Webhooks,
     Parked,
+    Find,
     Send,
     None,
 }
@@ -36,8 +37,8 @@ pub(super) struct Live<'a> {
     pub(super) after: u64,
 }
 
-/// A page around its content.
-pub(super) fn page(title: &str, tab: Tab, live: Option<Live<'_>>, main: &Markup) -> String {
+/// A page around its content. `stack`: the name of the stack, if it is a deployed one.
+pub(super) fn page(stack: Option<&str>, title: &str, tab: Tab, live: Option<Live<'_>>, main: &Markup) -> String {
     let link = |own: Tab, href: &str, label: &str| {
         html! { a href=(href) aria-current=[(tab == own).then_some("page")] { (label) } }
     };
@@ -56,9 +57,11 @@ pub(super) fn page(title: &str, tab: Tab, live: Option<Live<'_>>, main: &Markup)
             body data-about=[live.map(|live| live.about)] data-after=[live.map(|live| live.after)] {
                 header.top {
                     a.name href="/" { "Xendit Hooks" }
+                    @if let Some(stack) = stack { span.stack title="The stack" { (stack) } }
                     nav aria-label="Pages" {
                         (link(Tab::Webhooks, "/", "Webhooks"))
                         (link(Tab::Parked, "/parked", "Parked"))
+                        (link(Tab::Find, "/find", "Find"))
                         (link(Tab::Send, "/send", "Send"))
                     }
                     @if live.is_some() { span.live #live role="status" { "connecting" } }
@@ -81,7 +84,7 @@ fn help() -> Markup {
         ("r", "resend this webhook"),
         ("c", "copy it as curl"),
         ("t", "story of its payment"),
-        ("w  p  s", "webhooks, parked, send"),
+        ("w  p  f  s", "webhooks, parked, find, send"),
         ("esc", "leave a field"),
     ];
     html! {
@@ -128,14 +131,15 @@ pub(super) fn list(list: &List, fate: &str, q: &str) -> Markup {
         @if list.more { @if let Some(last) = list.deliveries.last() {
             p.more { a href={ "/?" (older(last.number, fate, q)) } { "Older" } }
         } }
-        @if list.forgotten > 0 { p.note { (list.forgotten) " older requests are not kept any more." } }
+        @if list.forgotten > 0 { p.note { (list.forgotten) " older webhooks are not kept any more." } }
+        @if let Some(note) = &list.note { p.note { (note) } }
         }
     }
 }
 
 fn nothing(list: &List, fate: &str, q: &str) -> &'static str {
     match (list.kept, fate, q) {
-        (0, ..) => "No webhook has arrived yet. Send one: press s.",
+        (0, ..) => "No webhook has arrived yet.",
         (_, "", "") => "There are no older ones.",
         _ => "Nothing here matches.",
     }
@@ -197,13 +201,16 @@ fn outcome(summary: &Summary) -> Markup {
     html! {
         @match &summary.reason {
             Some(reason) => (reason),
+            None if summary.published.is_empty() && summary.event_count > 0 => {
+                span.published { "→ " (summary.event_count) @if summary.event_count == 1 { " event" } @else { " events" } }
+            },
             None => @for event in &summary.published { span.published { "→ " (event) } " " },
         }
     }
 }
 
-/// One delivery.
-pub(super) fn delivery(details: &Details) -> Markup {
+/// One delivery. `can_send`: whether it may be sent again.
+pub(super) fn delivery(details: &Details, can_send: bool) -> Markup {
     let summary = &details.summary;
     let notes = notes(details.reading.as_ref());
     html! {
@@ -219,7 +226,9 @@ pub(super) fn delivery(details: &Details) -> Markup {
                 h1 { (summary.event) }
                 (fate(summary.fate))
                 div.actions {
-                    form method="post" action={ (href(summary)) "/resend" } { button #resend { "Resend" } }
+                    @if can_send && details.body.is_some() {
+                        form method="post" action={ (href(summary)) "/resend" } { button #resend { "Resend" } }
+                    }
                     @if details.curl.is_some() { button #copy type="button" { "Copy as curl" } }
                     @if let Some(key) = &summary.key { a.button #story href=(story_href(key)) { "Story" } }
                 }
@@ -230,38 +239,58 @@ pub(super) fn delivery(details: &Details) -> Markup {
             }
             dl.line {
                 div { dt { "Received" } dd { (summary.received_at.strftime("%Y-%m-%d %H:%M:%S%.3f")) " UTC" } }
-                div { dt { "Answered" } dd { (details.status) " in " (details.took_ms) " ms" } }
-                div { dt { "Sent to" } dd.mono { (details.method) " " (details.path) } }
+                @if let Some(request) = &details.request {
+                    div { dt { "Answered" } dd { (request.status) " in " (request.took_ms) " ms" } }
+                    div { dt { "Sent to" } dd.mono { (request.method) " " (request.path) } }
+                }
+                @if let Some(subject) = summary.reference.as_ref().or(summary.subject.as_ref()) {
+                    div { dt { "About" } dd.mono { (subject) } }
+                }
+                @if !details.token.is_empty() { div { dt { "Token" } dd { (details.token) } } }
                 @if summary.amount.is_some() { div { dt { "Amount" } dd { (amount(summary)) } } }
                 div { dt { "Delivery" } dd.mono { (summary.id) } }
             }
             div.columns {
                 section.wide aria-labelledby="body" {
                     h2 #body { "Body" }
-                    (body(&details.body, &notes))
+                    @match &details.body {
+                        Some(text) => (body(text, &notes)),
+                        None => p.none { (no_body(summary.fate)) },
+                    }
                     @if details.hidden_bytes > 0 { p.note { (details.hidden_bytes) " more bytes are not shown." } }
                 }
                 div {
                     @if let Some(reading) = &details.reading { (recognised(reading)) }
                     section aria-labelledby="changed" {
                         h2 #changed { "What changed in the ledger" }
-                        @if details.changes.is_empty() { p.none { "Nothing." } } @else { (changes(&details.changes)) }
+                        @if !details.changes.is_empty() { (changes(&details.changes)) }
+                        @else if details.body.is_none() && is_change(summary.fate) { (reported(summary)) }
+                        @else { p.none { "Nothing." } }
                     }
                     section aria-labelledby="published" {
                         h2 #published { "Events published" }
-                        @if details.events.is_empty() { p.none { "None." } }
+                        @if summary.event_count == 0 { p.none { "None." } }
+                        @else if details.events.is_empty() { p { (outcome(summary)) } }
                         @for (event, name) in details.events.iter().zip(&summary.published) {
                             details { summary { (name) } (body(event.get(), &HashMap::new())) }
                         }
                     }
-                    section aria-labelledby="headers" {
-                        h2 #headers { "Headers" }
-                        dl.facts { @for (name, value) in &details.headers { div { dt { (name) } dd.mono { (value) } } } }
-                        p.note { "The callback token is not shown." }
+                    @if let Some(request) = &details.request {
+                        section aria-labelledby="headers" {
+                            h2 #headers { "Headers" }
+                            dl.facts { @for (name, value) in &request.headers { div { dt { (name) } dd.mono { (value) } } } }
+                            p.note { "The callback token is not shown." }
+                        }
+                        section aria-labelledby="answer" {
+                            h2 #answer { "Answer" }
+                            pre.json tabindex="0" { (request.status) "\n" (request.answer) }
+                        }
                     }
-                    section aria-labelledby="answer" {
-                        h2 #answer { "Answer" }
-                        pre.json tabindex="0" { (details.status) "\n" (details.answer) }
+                    @if !details.log.is_empty() {
+                        section aria-labelledby="log" {
+                            h2 #log { "What the functions logged" }
+                            @for line in &details.log { (body(line, &HashMap::new())) }
+                        }
                     }
                 }
             }
@@ -269,6 +298,28 @@ pub(super) fn delivery(details: &Details) -> Markup {
                 details.curl { summary { "As a curl command" } pre.json #curl tabindex="0" { (curl) } }
             }
         }
+    }
+}
+
+fn is_change(fate: Fate) -> bool {
+    matches!(fate, Fate::Applied | Fate::Conflict | Fate::Unknown)
+}
+
+/// What a webhook reported, where its body is not known.
+fn reported(summary: &Summary) -> Markup {
+    html! {
+        p {
+            "It reported " code { (summary.kind.unwrap_or_default()) "." (summary.phase.unwrap_or_default()) }
+            @if summary.key.is_some() { ". The story shows what the ledger knows now." } @else { "." }
+        }
+    }
+}
+
+fn no_body(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Parked => "Logs hold no bodies. The dead-letter queue has this one: open it from the page Parked.",
+        Fate::Refused | Fate::NotStored => "Nothing was stored, and logs hold no bodies.",
+        _ => "Logs hold no bodies, and the queue does not keep what was processed.",
     }
 }
 
@@ -417,7 +468,8 @@ fn class(text: &str) -> &'static str {
 /// The story of one subject.
 pub(super) fn story(story: &Story) -> Markup {
     let title = story.facts.iter().find(|fact| fact.name == "reference").map_or(story.key.as_str(), |it| &it.value);
-    let mut before: Option<&str> = None;
+    let has_changes = story.steps.iter().any(|step| !step.changes.is_empty());
+    let mut before: Option<&Step> = None;
     html! { article data-swap {
         p.path { a #up href="/" { "Webhooks" } }
         header.title { h1 { (title) } }
@@ -425,16 +477,21 @@ pub(super) fn story(story: &Story) -> Markup {
         div.columns {
             section.wide aria-labelledby="timeline" {
                 h2 #timeline { "What happened" }
-                @if !story.is_complete {
+                @if !story.is_complete && has_changes {
                     p.note { "The console does not hold all webhooks of this story: a change may show too much as new." }
                 }
                 ol.timeline { @for step in &story.steps {
                     li class=(step.summary.fate.word()) {
-                        p.when { (time(&step.summary)) (fate(step.summary.fate)) a.row-link href=(href(&step.summary)) { (step.summary.event) } }
-                        @if !step.changes.is_empty() { (changes(&step.changes)) }
-                        @if step.summary.reason.is_some() || !step.summary.published.is_empty() { p { (outcome(&step.summary)) } }
-                        @if let Some(before) = before.replace(&step.summary.id) {
-                            p { a href={ "/compare?a=" (before) "&b=" (step.summary.id) } { "Compare with the one before" } }
+                        p.when {
+                            (time(&step.summary)) (fate(step.summary.fate))
+                            @if step.is_kept { a.row-link href=(href(&step.summary)) { (step.summary.event) } }
+                            @else { span { (step.summary.event) } }
+                        }
+                        @if step.changes.is_empty() { @if is_change(step.summary.fate) { (reported_stage(&step.summary)) } }
+                        @else { (changes(&step.changes)) }
+                        @if step.summary.reason.is_some() || step.summary.event_count > 0 { p { (outcome(&step.summary)) } }
+                        @if let Some(before) = before.replace(step).filter(|before| before.has_body && step.has_body) {
+                            p { a href={ "/compare?a=" (before.summary.id) "&b=" (step.summary.id) } { "Compare with the one before" } }
                         }
                     }
                 } }
@@ -447,6 +504,31 @@ pub(super) fn story(story: &Story) -> Markup {
             }
         }
     } }
+}
+
+fn reported_stage(summary: &Summary) -> Markup {
+    html! { p.mono { (summary.kind.unwrap_or_default()) "." (summary.phase.unwrap_or_default()) } }
+}
+
+/// The subjects with a reference or an id.
+pub(super) fn find(text: &str, subjects: &[Subject]) -> Markup {
+    html! {
+        header.title { h1 { "Find" } }
+        p.lead { "The ledger's story of a payment, payout or refund, by your reference, by Xendit's id, or by a key." }
+        form.choose role="search" action="/find" {
+            input #reference type="search" name="reference" value=(text) placeholder="Reference, id or key"
+                aria-label="Reference, id or key" autocomplete="off" spellcheck="false" autofocus;
+            button.primary { "Find" }
+        }
+        ol.rows { @for subject in subjects {
+            li.row { a.subject href=(story_href(&subject.key)) {
+                span.event { (subject.stage) }
+                span.about { (subject.reference.as_deref().unwrap_or_default()) }
+                span.outcome { (subject.key) }
+            } }
+        } }
+        @if subjects.is_empty() && !text.is_empty() { p.empty { "The ledger knows no such reference and no such id." } }
+    }
 }
 
 fn facts(facts: &[Fact]) -> Markup {
@@ -472,7 +554,7 @@ pub(super) fn comparison(comparison: &Comparison) -> Markup {
         header.title { h1 { "Difference" } }
         form.choose action="/compare" { (choice("a", "from", a)) (choice("b", "to", b)) button { "Compare" } }
         @match differences {
-            None => p.none { "One of the bodies is not JSON, or too large to compare." },
+            None => p.none { "One of the bodies is not JSON, too large to compare, or not known here." },
             Some(differences) if differences.is_empty() => p.none { "The bodies hold the same values." },
             Some(differences) => {
                 table.differences {
@@ -493,9 +575,9 @@ pub(super) fn comparison(comparison: &Comparison) -> Markup {
 }
 
 /// The parked webhooks, by reason.
-pub(super) fn parked(list: &List) -> Markup {
+pub(super) fn parked(parked: &[Summary], lead: &str) -> Markup {
     let mut reasons: Vec<(&str, Vec<&Summary>)> = Vec::new();
-    for summary in &list.deliveries {
+    for summary in parked {
         let reason = summary.reason.as_deref().unwrap_or_default();
         match reasons.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, all)) => all.push(summary),
@@ -504,9 +586,7 @@ pub(super) fn parked(list: &List) -> Markup {
     }
     html! { div data-swap {
         header.title { h1 { "Parked" } }
-        p.lead {
-            "What this run moved to the dead-letter queue, also if it was redriven since. Once the cause is gone, resend a webhook: it comes in as a new one."
-        }
+        p.lead { (lead) }
         @if reasons.is_empty() { p.empty { "Nothing is parked." } }
         @for (reason, all) in reasons {
             section.group {
@@ -515,6 +595,11 @@ pub(super) fn parked(list: &List) -> Markup {
             }
         }
     } }
+}
+
+/// Why nothing can be sent.
+pub(super) fn cannot_send(why: &str) -> Markup {
+    html! { header.title { h1 { "Send" } } p.lead { (sentence(why)) } }
 }
 
 /// The form that sends a webhook.

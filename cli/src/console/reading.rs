@@ -6,7 +6,7 @@
 use ledger::{key::Key, state::State, update::Update};
 use serde::Serialize;
 use shared::{
-    envelope::Delivery as Metadata,
+    envelope::{Delivery as Metadata, Environment},
     lifecycle::{Kind, Stage},
     observation::Unknown,
     webhook::{self, Entry, Webhook},
@@ -15,17 +15,24 @@ use shared::{
 use super::{
     facts::{Fact, facts},
     json::{Inside, Json},
+    logs::Line,
     mask::Masks,
 };
-use crate::{dev::Request, samples};
+use crate::samples;
 
 /// The largest body of which each value is changed once. Others are read, but not explained value by value.
 const MAX_EXPLAINED_BYTES: usize = 32 * 1024;
 
+/// What the functions log instead of an id that may be personal data.
+const REDACTED: &str = "[redacted]";
+
+/// The event of a webhook that the processor has not read, or cannot read.
+const NOT_READ: &str = "not read";
+
 /// The most values that are changed.
 const MAX_EXPLAINED_VALUES: usize = 400;
 
-/// What the list shows of a body.
+/// What the list shows of a webhook.
 #[derive(Clone, Debug)]
 pub(super) struct Gist {
     /// The event's name, or what there is instead.
@@ -103,8 +110,8 @@ pub(super) fn update_of(body: &[u8], metadata: &Metadata) -> Option<Update> {
 }
 
 impl Gist {
-    pub(super) fn of(request: &Request, metadata: &Metadata, masks: &Masks) -> Self {
-        let webhook = match Webhook::parse(&request.body, metadata.topic.as_ref()) {
+    pub(super) fn of(body: &[u8], metadata: &Metadata, masks: &Masks) -> Self {
+        let webhook = match Webhook::parse(body, metadata.topic.as_ref()) {
             Ok(webhook) => webhook,
             Err(unreadable) => return Self::unreadable(&unreadable.to_string()),
         };
@@ -126,8 +133,12 @@ impl Gist {
     }
 
     fn unreadable(problem: &str) -> Self {
+        Self { event: "unreadable".to_owned(), problem: Some(problem.to_owned()), ..Self::not_read() }
+    }
+
+    pub(super) fn not_read() -> Self {
         Self {
-            event: "unreadable".to_owned(),
+            event: NOT_READ.to_owned(),
             key: None,
             kind: None,
             phase: None,
@@ -136,7 +147,21 @@ impl Gist {
             amount: None,
             currency: None,
             unknown: None,
-            problem: Some(problem.to_owned()),
+            problem: None,
+        }
+    }
+
+    /// Takes over what the processor logged about a body.
+    pub(super) fn learn(&mut self, line: &Line, environment: Environment, masks: &Masks) {
+        let masked = |text: &String| masks.text(text);
+        let stage = line.stage.map(|stage| stage.as_str().to_owned());
+        self.event = line.event.as_ref().map(masked).or(stage).unwrap_or_else(|| NOT_READ.to_owned());
+        self.kind = line.stage.map(|stage| stage.kind().as_str());
+        self.phase = line.stage.map(Stage::phase);
+        self.unknown = line.unknown.as_ref().map(masked);
+        if let (Some(kind), Some(id)) = (self.kind, line.id.as_ref().filter(|id| *id != REDACTED)) {
+            self.subject = Some(masked(id));
+            self.key = Some(Key::from(format!("{environment}#{kind}#{id}")));
         }
     }
 }
@@ -309,8 +334,6 @@ fn last_digit(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use shared::envelope::Environment;
-
     use super::*;
 
     fn read(body: &str, topic: Option<&str>) -> Reading {

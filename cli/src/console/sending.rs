@@ -9,6 +9,7 @@ use axum::body::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use receiver::verify::TOKEN_HEADER;
 use serde::Serialize;
+use shared::envelope::Delivery as Metadata;
 use tokio::time::timeout;
 
 use super::store::{Delivery, Store};
@@ -16,12 +17,6 @@ use crate::stack::Stack;
 
 /// Xendit's own timeout.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long the gateway may take to tell what it answered.
-const NEWS_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The headers that belong to a webhook, and not to a connection.
-const KEPT_HEADERS: [&str; 2] = ["content-type", "api-version"];
 
 /// What is sent.
 pub(super) struct Webhook {
@@ -52,21 +47,22 @@ impl Webhook {
         }
     }
 
-    /// A delivery again, as Xendit's dashboard resends it: the same bytes under the same `webhook-id`.
-    pub(super) fn again(delivery: &Delivery) -> Self {
-        let request = &delivery.request;
-        let header = |name: &str| Some((name.to_owned(), request.headers.get(name)?.clone()));
-        let new_id = || uuid::Uuid::new_v4().to_string();
-        Self {
-            body: request.body.clone(),
-            topic: request.path.strip_prefix("/webhook/").unwrap_or_default().to_owned(),
-            id: delivery.metadata.webhook_id.clone().unwrap_or_else(new_id),
-            headers: KEPT_HEADERS.into_iter().filter_map(header).collect(),
-        }
+    /// A delivery again, as Xendit's dashboard resends it: the same bytes under the same `webhook-id`. `None`: its body is not
+    /// known.
+    pub(super) fn again(delivery: &Delivery) -> Option<Self> {
+        let Metadata { topic, webhook_id, content_type, api_version, .. } = &delivery.metadata;
+        let headers = [("content-type", content_type), ("api-version", api_version)];
+        let header = |(name, value): (&str, &Option<String>)| Some((name.to_owned(), value.clone()?));
+        Some(Self {
+            body: delivery.body.clone()?,
+            topic: topic.as_ref().map(ToString::to_string).unwrap_or_default(),
+            id: webhook_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+            headers: headers.into_iter().filter_map(header).collect(),
+        })
     }
 
-    /// Sends it, and waits until the store knows the request.
-    pub(super) async fn send(self, stack: &Stack, store: &Store) -> Result<Sent> {
+    /// Sends it, and waits until the store knows the delivery, or for so long.
+    pub(super) async fn send(self, stack: &Stack, store: &Store, patience: Duration) -> Result<Sent> {
         let (before, id) = (store.newest(), self.id.clone());
         let mut revisions = store.revisions();
         let token = stack.token.clone().unwrap_or_default();
@@ -80,8 +76,8 @@ impl Webhook {
                 revisions.changed().await.ok()?;
             }
         };
-        let delivery: Option<Arc<Delivery>> = timeout(NEWS_TIMEOUT, arrived).await.ok().flatten();
-        Ok(Sent { status, delivery: delivery.map(|delivery| delivery.request.id.clone()) })
+        let delivery: Option<Arc<Delivery>> = timeout(patience, arrived).await.ok().flatten();
+        Ok(Sent { status, delivery: delivery.map(|delivery| delivery.id().to_owned()) })
     }
 
     fn url(&self, url: &str) -> String {

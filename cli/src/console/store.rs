@@ -10,15 +10,21 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use axum::body::Bytes;
 use ledger::key::Key;
 use serde::Deserialize;
 use shared::{
-    envelope::{Delivery as Metadata, Environment},
-    outcome::Processed,
+    envelope::{Delivery as Metadata, Envelope, Environment},
+    outcome::{Processed, Received},
 };
 use tokio::sync::watch;
 
-use super::{fate::Fate, mask::Masks, reading::Gist};
+use super::{
+    fate::Fate,
+    logs::{Line, Outcome},
+    mask::Masks,
+    reading::Gist,
+};
 use crate::dev::{Event, Request, Row, why_refused};
 
 /// How many deliveries are kept: hours of a busy test, and quick to search.
@@ -27,17 +33,23 @@ pub(super) const MAX_KEPT: usize = 500;
 /// The most that the kept bodies may hold together, the largest of which have 10 MB.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
+/// How many log lines of one delivery are kept. A message that fails is parked at its eighth receive.
+const MAX_LINES: usize = 20;
+
 /// How much of a body is shown and searched: several times what Xendit sends.
 pub(super) const MAX_SHOWN_BYTES: usize = 128 * 1024;
 
-/// One request and what became of it.
+/// One webhook and what became of it.
 #[derive(Clone, Debug)]
 pub(super) struct Delivery {
-    /// Counts the requests.
+    /// Counts the webhooks.
     pub(super) number: u64,
     /// The change of the store that this is the result of.
     pub(super) revision: u64,
-    pub(super) request: Arc<Request>,
+    /// `None`: only the logs tell of it.
+    pub(super) request: Option<Arc<Request>>,
+    /// `None`: nobody here has it. The logs hold no bodies.
+    pub(super) body: Option<Bytes>,
     /// The body as it is shown: see `mask`.
     pub(super) shown: Arc<str>,
     /// How many bytes of it are not shown.
@@ -49,6 +61,10 @@ pub(super) struct Delivery {
     pub(super) reason: Option<String>,
     /// The domain events that it caused, masked.
     pub(super) events: Vec<Published>,
+    /// How many it caused.
+    pub(super) event_count: usize,
+    /// What the functions logged about it, masked.
+    pub(super) log: Vec<String>,
 }
 
 /// A domain event.
@@ -99,7 +115,7 @@ struct Inner {
     /// Events whose request is not known yet, by delivery.
     early: VecDeque<(String, Published)>,
     bytes: usize,
-    requests: u64,
+    count: u64,
     forgotten: u64,
     revision: u64,
 }
@@ -111,39 +127,57 @@ impl Store {
 
     /// Adds a request that was answered.
     pub(super) fn add(&self, request: &Arc<Request>) {
-        let (metadata, fate) = (metadata(request), Fate::of_answer(request));
-        let shown = self.masks.body(&request.body);
-        let end = shown.floor_char_boundary(MAX_SHOWN_BYTES);
-        let gist = Gist::of(request, &metadata, &self.masks);
         let refusal =
             (!request.is_acknowledged()).then(|| format!("{}: {}", request.status, why_refused(request.status)));
+        let mut delivery = Delivery::new(metadata(request), request.body.clone(), &self.masks);
+        delivery.request = Some(Arc::clone(request));
+        delivery.fate = Fate::of_answer(request);
+        delivery.reason = refusal.or_else(|| delivery.gist.problem.clone());
+        self.push(delivery);
+    }
+
+    fn push(&self, mut delivery: Delivery) {
         let mut inner = self.lock();
-        inner.requests += 1;
-        inner.bytes += request.body.len();
-        let (number, revision) = (inner.requests, inner.next_revision());
-        let events = inner.take_early(&request.id);
-        inner.deliveries.push_back(Arc::new(Delivery {
-            number,
-            revision,
-            request: Arc::clone(request),
-            hidden_bytes: shown.len() - end,
-            shown: shown.get(..end).unwrap_or_default().into(),
-            metadata,
-            reason: refusal.or_else(|| gist.problem.clone()),
-            gist,
-            fate,
-            events,
-        }));
+        inner.count += 1;
+        inner.bytes += delivery.bytes();
+        let revision = inner.next_revision();
+        (delivery.number, delivery.revision) = (inner.count, revision);
+        delivery.events = inner.take_early(delivery.id());
+        delivery.event_count = delivery.events.len();
+        inner.deliveries.push_back(Arc::new(delivery));
         inner.forget();
         drop(inner);
         self.revision.send_replace(revision);
+    }
+
+    /// Adds what the functions logged, the oldest first.
+    pub(super) fn log_all(&self, lines: &[Line], environment: Environment) {
+        for line in lines {
+            self.log(line, environment);
+        }
+    }
+
+    /// A delivery that is not known begins with its first line.
+    fn log(&self, line: &Line, environment: Environment) {
+        if line.outcome == Outcome::Processed(Processed::NoWebhook) {
+            return;
+        }
+        if !self.change(&line.delivery, |delivery| delivery.log(line, &self.masks)) {
+            let mut delivery = Delivery::logged(line, environment, &self.masks);
+            delivery.log(line, &self.masks);
+            self.push(delivery);
+        }
     }
 
     /// Adds a domain event to the delivery that caused it. It may come before the request.
     pub(super) fn publish(&self, event: &Event) {
         let published =
             Published { detail_type: self.masks.text(&event.detail_type), json: self.masks.text(&event.json) };
-        if !self.change(&event.delivery, |delivery| delivery.events.push(published.clone())) {
+        let add = |delivery: &mut Delivery| {
+            delivery.events.push(published.clone());
+            delivery.event_count = delivery.events.len();
+        };
+        if !self.change(&event.delivery, add) {
             let early = &mut self.lock().early;
             early.push_back((event.delivery.clone(), published));
             early.drain(..early.len().saturating_sub(MAX_KEPT));
@@ -163,7 +197,7 @@ impl Store {
     fn change(&self, id: &str, change: impl FnOnce(&mut Delivery)) -> bool {
         let mut inner = self.lock();
         let revision = inner.next_revision();
-        let found = inner.deliveries.iter_mut().rev().find(|delivery| delivery.request.id == id);
+        let found = inner.deliveries.iter_mut().rev().find(|delivery| delivery.id() == id);
         let is_kept = found.is_some();
         if let Some(delivery) = found {
             let delivery = Arc::make_mut(delivery);
@@ -176,7 +210,7 @@ impl Store {
     }
 
     pub(super) fn get(&self, id: &str) -> Option<Arc<Delivery>> {
-        self.lock().deliveries.iter().rev().find(|delivery| delivery.request.id == id).cloned()
+        self.lock().deliveries.iter().rev().find(|delivery| delivery.id() == id).cloned()
     }
 
     /// How many deliveries are kept with each fate, without those that have none.
@@ -188,7 +222,7 @@ impl Store {
 
     /// The number of the newest delivery.
     pub(super) fn newest(&self) -> u64 {
-        self.lock().requests
+        self.lock().count
     }
 
     /// The delivery with a `webhook-id` that came after another one.
@@ -219,8 +253,7 @@ impl Store {
 
     /// The acknowledged deliveries about a subject, the oldest first.
     pub(super) fn about(&self, key: &Key) -> Vec<Arc<Delivery>> {
-        let is_about =
-            |it: &&Arc<Delivery>| it.request.is_acknowledged() && it.gist.key.as_ref().is_some_and(|it| it == key);
+        let is_about = |it: &&Arc<Delivery>| it.is_acknowledged() && it.gist.key.as_ref().is_some_and(|it| it == key);
         self.lock().deliveries.iter().filter(is_about).cloned().collect()
     }
 
@@ -263,7 +296,7 @@ impl Inner {
     fn forget(&mut self) {
         while self.deliveries.len() > MAX_KEPT || (self.bytes > MAX_BYTES && self.deliveries.len() > 1) {
             let Some(oldest) = self.deliveries.pop_front() else { return };
-            self.bytes -= oldest.request.body.len();
+            self.bytes -= oldest.bytes();
             self.forgotten += 1;
         }
     }
@@ -279,6 +312,121 @@ impl Filter {
 }
 
 impl Delivery {
+    /// A delivery with its body, before anything is known about its fate.
+    fn new(metadata: Metadata, body: Bytes, masks: &Masks) -> Self {
+        let shown = masks.body(&body);
+        let end = shown.floor_char_boundary(MAX_SHOWN_BYTES);
+        Self {
+            hidden_bytes: shown.len() - end,
+            shown: shown.get(..end).unwrap_or_default().into(),
+            gist: Gist::of(&body, &metadata, masks),
+            body: Some(body),
+            ..Self::bare(metadata)
+        }
+    }
+
+    /// A webhook in the dead-letter queue.
+    pub(super) fn parked(envelope: Envelope, reason: &str, masks: &Masks) -> Self {
+        let reason = Some(masks.text(reason));
+        Self { fate: Fate::Parked, reason, ..Self::new(envelope.delivery, envelope.body.into(), masks) }
+    }
+
+    /// A delivery of which a function logged a line.
+    fn logged(line: &Line, environment: Environment, masks: &Masks) -> Self {
+        Self::bare(Metadata {
+            id: masks.text(&line.delivery),
+            received_at: line.timestamp,
+            environment,
+            token: String::new(),
+            topic: None,
+            webhook_id: None,
+            api_version: None,
+            content_type: None,
+        })
+    }
+
+    fn bare(metadata: Metadata) -> Self {
+        Self {
+            number: 0,
+            revision: 0,
+            request: None,
+            body: None,
+            shown: "".into(),
+            hidden_bytes: 0,
+            metadata,
+            gist: Gist::not_read(),
+            fate: Fate::Waiting,
+            reason: None,
+            events: Vec::new(),
+            event_count: 0,
+            log: Vec::new(),
+        }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.metadata.id
+    }
+
+    /// Whether the receiver stored the webhook.
+    pub(super) fn is_acknowledged(&self) -> bool {
+        match &self.request {
+            Some(request) => request.is_acknowledged(),
+            None => !matches!(self.fate, Fate::Refused | Fate::NotStored),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.body.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// Takes over what a line says.
+    fn log(&mut self, line: &Line, masks: &Masks) {
+        if self.log.len() < MAX_LINES {
+            self.log.push(masks.text(&line.text));
+        }
+        let masked = |text: &Option<String>| text.as_ref().map(|text| masks.text(text));
+        let reason = masked(&line.reason);
+        match line.outcome {
+            Outcome::Received(received) => {
+                self.metadata.received_at = line.timestamp;
+                self.metadata.token = masked(&line.token).unwrap_or_default();
+                self.metadata.topic.clone_from(&line.topic);
+                self.metadata.webhook_id.clone_from(&line.webhook_id);
+                let status = line.status.map(|status| format!("{status}: ")).unwrap_or_default();
+                match received {
+                    // The processor may have logged first.
+                    Received::Stored | Received::StoredInInbox => {}
+                    Received::NotStored => (self.fate, self.reason) = (Fate::NotStored, reason),
+                    Received::Refused => {
+                        self.fate = Fate::Refused;
+                        self.reason = reason.map(|reason| format!("{status}{reason}"));
+                    }
+                }
+            }
+            Outcome::Processed(processed) => {
+                if self.body.is_none() {
+                    self.gist.learn(line, self.metadata.environment, masks);
+                }
+                let is_done = matches!(self.fate, Fate::Applied | Fate::Conflict | Fate::Unknown);
+                (self.fate, self.reason) = match processed {
+                    // A message that is redelivered after it was applied says nothing new.
+                    Processed::Duplicate | Processed::Stale if is_done => return,
+                    Processed::Duplicate => (Fate::Duplicate, None),
+                    Processed::Stale => (Fate::Stale, None),
+                    Processed::Conflict => (Fate::Conflict, None),
+                    Processed::Applied if self.gist.unknown.is_some() => (Fate::Unknown, self.gist.unknown.clone()),
+                    Processed::Applied => (Fate::Applied, published_nothing(line.events == Some(0))),
+                    Processed::Parked => (Fate::Parked, reason),
+                    Processed::Retry | Processed::NoTime | Processed::NotParked | Processed::NoWebhook => {
+                        let count = line.receive_count.map(|count| format!("try {count} failed: ")).unwrap_or_default();
+                        (Fate::Waiting, reason.map(|reason| format!("{count}{reason}")))
+                    }
+                };
+                self.event_count = line.events.unwrap_or_default();
+            }
+        }
+    }
+
     /// Whether all words occur in what is shown of the delivery, in upper or lower case.
     fn mentions(&self, words: &str) -> bool {
         if words.trim().is_empty() {
@@ -287,14 +435,14 @@ impl Delivery {
         let key = self.gist.key.as_ref().map(Key::as_str).unwrap_or_default();
         let reason = self.reason.as_deref().unwrap_or_default();
         let events = self.events.iter().map(|event| event.detail_type.as_str());
-        let mut texts = vec![&*self.request.id, &*self.request.path, &*self.gist.event, key, reason, &*self.shown];
-        texts.extend(self.request.headers.values().map(String::as_str).chain(events));
+        let mut texts = vec![self.id(), &*self.gist.event, key, reason, &*self.shown];
+        let request = self.request.iter().flat_map(|it| it.headers.values().chain([&it.path]));
+        texts.extend(request.chain(&self.log).map(String::as_str).chain(events));
         let texts: Vec<_> = texts.into_iter().map(str::to_lowercase).collect();
         words.to_lowercase().split_whitespace().all(|word| texts.iter().any(|text| text.contains(word)))
     }
 
     fn conclusion(&self, row: &Row) -> (Fate, Option<String>) {
-        let nothing = || row.published.is_empty().then(|| "published nothing".to_owned());
         match (&row.parked, &row.problem, row.outcome) {
             (Some(reason), ..) => (Fate::Parked, Some(reason.clone())),
             (_, Some(problem), _) => (Fate::Waiting, Some(format!("the result could not be read: {problem}"))),
@@ -302,10 +450,14 @@ impl Delivery {
             (.., Some(Processed::Stale)) => (Fate::Stale, None),
             (.., Some(Processed::Duplicate)) => (Fate::Duplicate, None),
             (.., Some(Processed::Applied)) if self.gist.unknown.is_some() => (Fate::Unknown, self.gist.unknown.clone()),
-            (.., Some(Processed::Applied)) => (Fate::Applied, nothing()),
+            (.., Some(Processed::Applied)) => (Fate::Applied, published_nothing(row.published.is_empty())),
             _ => (Fate::Lost, None),
         }
     }
+}
+
+fn published_nothing(is_so: bool) -> Option<String> {
+    is_so.then(|| "published nothing".to_owned())
 }
 
 impl Fate {

@@ -3,9 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
-use ledger::{item::Item, state::State};
+use ledger::{
+    item::{Entry, Item},
+    state::State,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use shared::{envelope::Delivery as Metadata, lifecycle::Kind};
 
 use super::{
     facts::{ChangedFact, Fact, changes, facts},
@@ -15,6 +19,7 @@ use super::{
     reading::{Reading, update_of},
     store::{Delivery, Listed, Store},
 };
+use crate::{dev::Request, payment::published};
 
 /// A command line may not be longer.
 const MAX_CURL_BYTES: usize = 100 * 1024;
@@ -23,7 +28,7 @@ const MAX_CURL_BYTES: usize = 100 * 1024;
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
     pub(super) id: String,
-    /// Counts the requests of this run.
+    /// Counts the webhooks of this run.
     pub(super) number: u64,
     pub(super) received_at: Timestamp,
     /// The name of the bundled webhook that `dev` sent at its start.
@@ -41,8 +46,10 @@ pub(super) struct Summary {
     pub(super) reference: Option<String>,
     pub(super) currency: Option<String>,
     pub(super) amount: Option<String>,
-    /// The types of the domain events that it caused.
+    /// The types of the domain events that it caused, as far as they are known.
     pub(super) published: Vec<String>,
+    /// How many it caused.
+    pub(super) event_count: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,6 +64,16 @@ pub(super) struct List {
     pub(super) fates: BTreeMap<&'static str, usize>,
     /// Where a stream goes on.
     pub(super) revision: u64,
+    /// What to know about the list.
+    pub(super) note: Option<String>,
+}
+
+/// A payment, payout or refund in the ledger.
+#[derive(Debug, Serialize)]
+pub(super) struct Subject {
+    pub(super) key: String,
+    pub(super) stage: &'static str,
+    pub(super) reference: Option<String>,
 }
 
 /// One delivery.
@@ -64,15 +81,17 @@ pub(super) struct List {
 pub(super) struct Details {
     #[serde(flatten)]
     pub(super) summary: Summary,
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) body: String,
+    /// The request and its answer. `None`: only the logs tell of it.
+    #[serde(flatten)]
+    pub(super) request: Option<Exchange>,
+    /// `None`: it is not known here.
+    pub(super) body: Option<String>,
     /// How many bytes of the body are not shown.
     pub(super) hidden_bytes: usize,
-    pub(super) status: u16,
-    pub(super) answer: String,
-    pub(super) took_ms: u128,
+    /// The label of the token. Empty: it was refused.
+    pub(super) token: String,
+    /// The lines that the functions logged about it.
+    pub(super) log: Vec<String>,
     /// What it was recognised as, and why. `None`: it cannot be read, or it was refused before anything read it.
     pub(super) reading: Option<Reading>,
     /// What it changed in the ledger.
@@ -83,6 +102,17 @@ pub(super) struct Details {
     pub(super) curl: Option<String>,
     pub(super) older: Option<String>,
     pub(super) newer: Option<String>,
+}
+
+/// A request and its answer.
+#[derive(Debug, Serialize)]
+pub(super) struct Exchange {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) status: u16,
+    pub(super) answer: String,
+    pub(super) took_ms: u128,
 }
 
 /// What is known about one payment, payout or refund.
@@ -105,6 +135,10 @@ pub(super) struct Step {
     #[serde(flatten)]
     pub(super) summary: Summary,
     pub(super) changes: Vec<ChangedFact>,
+    /// Whether the console has the delivery. If not, only the ledger's history tells of it.
+    pub(super) is_kept: bool,
+    #[serde(skip)]
+    pub(super) has_body: bool,
 }
 
 /// What differs between the bodies of two webhooks.
@@ -123,10 +157,10 @@ impl Summary {
     pub(super) fn of(delivery: &Delivery, masks: &Masks) -> Self {
         let gist = &delivery.gist;
         Self {
-            id: delivery.request.id.clone(),
+            id: delivery.id().to_owned(),
             number: delivery.number,
-            received_at: delivery.request.at,
-            sample: delivery.request.sample.as_deref().map(|sample| masks.text(sample)),
+            received_at: delivery.metadata.received_at,
+            sample: delivery.request.as_ref().and_then(|it| it.sample.as_deref()).map(|sample| masks.text(sample)),
             fate: delivery.fate,
             reason: delivery.reason.clone(),
             event: gist.event.clone(),
@@ -138,13 +172,42 @@ impl Summary {
             currency: gist.currency.clone(),
             amount: gist.amount.clone(),
             published: delivery.events.iter().map(|event| event.detail_type.clone()).collect(),
+            event_count: delivery.event_count,
+        }
+    }
+
+    /// What the ledger tells of a delivery that changed a subject.
+    fn of_entry(entry: &Entry, item: &Item, published: Vec<String>, masks: &Masks) -> Self {
+        let fate = match entry.stage.kind() {
+            _ if entry.conflict => Fate::Conflict,
+            Kind::Unknown => Fate::Unknown,
+            _ => Fate::Applied,
+        };
+        Self {
+            id: masks.text(&entry.delivery),
+            number: 0,
+            received_at: entry.received_at,
+            sample: None,
+            fate,
+            reason: None,
+            event: masks.text(&entry.event),
+            key: Some(masks.text(item.key.as_str())),
+            kind: Some(entry.stage.kind().as_str()),
+            phase: Some(entry.stage.phase()),
+            subject: None,
+            reference: item.reference.as_deref().map(|reference| masks.text(reference)),
+            currency: None,
+            amount: None,
+            event_count: published.len(),
+            published,
         }
     }
 }
 
 impl List {
-    pub(super) fn of(listed: &Listed, store: &Store) -> Self {
+    pub(super) fn of(listed: &Listed, store: &Store, note: Option<String>) -> Self {
         Self {
+            note,
             deliveries: listed.deliveries.iter().map(|it| Summary::of(it, &store.masks)).collect(),
             more: listed.more,
             kept: listed.kept,
@@ -155,31 +218,68 @@ impl List {
     }
 }
 
+impl Subject {
+    pub(super) fn of(item: &Item, masks: &Masks) -> Self {
+        Self {
+            key: masks.text(item.key.as_str()),
+            stage: item.state.stage.as_str(),
+            reference: item.reference.as_deref().map(|reference| masks.text(reference)),
+        }
+    }
+}
+
 impl Details {
     /// `item`: the subject in the ledger. `url`: where the stack takes webhooks.
     pub(super) fn of(delivery: &Delivery, item: Option<&Item>, store: &Store, url: &str) -> Self {
-        let (masks, request) = (&store.masks, &delivery.request);
-        let [older, newer] = store.neighbours(delivery.number).map(|it| it.map(|it| it.request.id.clone()));
-        let reading =
-            request.is_acknowledged().then(|| Reading::of(&request.body, &delivery.metadata, masks)).flatten();
-        let changes = item.map(|item| replay(item, store, masks).changes.remove(&request.id).unwrap_or_default());
-        let headers = request.headers.iter().map(|(name, value)| (name.clone(), masks.text(value)));
+        let masks = &store.masks;
+        let [older, newer] = store.neighbours(delivery.number).map(|it| it.map(|it| it.id().to_owned()));
+        let body = delivery.body.as_ref().filter(|_| delivery.is_acknowledged());
+        let reading = body.and_then(|body| Reading::of(body, &delivery.metadata, masks));
+        let changes = item.map(|item| replay(item, store, masks).changes.remove(delivery.id()).unwrap_or_default());
+        let mut summary = Summary::of(delivery, masks);
+        if let Some(item) = item {
+            summary.learn(item, masks);
+        }
         Self {
-            method: request.method.clone(),
-            path: masks.text(&request.path),
-            headers: headers.collect(),
-            body: delivery.shown.to_string(),
+            request: delivery.request.as_ref().map(|request| Exchange::of(request, masks)),
+            body: delivery.body.as_ref().map(|_| delivery.shown.to_string()),
             hidden_bytes: delivery.hidden_bytes,
-            status: request.status,
-            answer: masks.body(&request.answer),
-            took_ms: request.took.as_millis(),
+            token: delivery.metadata.token.clone(),
+            log: delivery.log.clone(),
             reading,
             changes: changes.unwrap_or_default(),
             events: delivery.events.iter().filter_map(|it| RawValue::from_string(it.json.clone()).ok()).collect(),
             curl: curl(delivery, masks, url),
             older,
             newer,
-            summary: Summary::of(delivery, masks),
+            summary,
+        }
+    }
+}
+
+impl Exchange {
+    fn of(request: &Request, masks: &Masks) -> Self {
+        let headers = request.headers.iter().map(|(name, value)| (name.clone(), masks.text(value)));
+        Self {
+            method: request.method.clone(),
+            path: masks.text(&request.path),
+            headers: headers.collect(),
+            status: request.status,
+            answer: masks.body(&request.answer),
+            took_ms: request.took.as_millis(),
+        }
+    }
+}
+
+impl Summary {
+    /// Adds what the ledger knows about a delivery whose body is not here.
+    fn learn(&mut self, item: &Item, masks: &Masks) {
+        if self.reference.is_none() {
+            self.reference = item.reference.as_deref().map(|reference| masks.text(reference));
+        }
+        if self.published.is_empty() && self.event_count > 0 {
+            let mut published = published(item);
+            self.published = published.remove(&*self.id).unwrap_or_default();
         }
     }
 }
@@ -189,12 +289,28 @@ impl Story {
         let masks = &store.masks;
         let replay = item.map(|item| replay(item, store, masks));
         let changes = |id: &str| replay.as_ref().and_then(|replay| replay.changes.get(id).cloned()).unwrap_or_default();
-        let step = |it: &Arc<Delivery>| Step { summary: Summary::of(it, masks), changes: changes(&it.request.id) };
+        let kept = about.iter().map(|it| {
+            let mut summary = Summary::of(it, masks);
+            if let Some(item) = item {
+                summary.learn(item, masks);
+            }
+            Step { changes: changes(it.id()), summary, is_kept: true, has_body: it.body.is_some() }
+        });
+        let mut steps: Vec<_> = kept.collect();
+        if let Some(item) = item {
+            let mut published = published(item);
+            for entry in item.history.iter().filter(|entry| about.iter().all(|it| it.id() != entry.delivery)) {
+                let published = published.remove(entry.delivery.as_str()).unwrap_or_default();
+                let summary = Summary::of_entry(entry, item, published, masks);
+                steps.push(Step { summary, changes: Vec::new(), is_kept: false, has_body: false });
+            }
+        }
+        steps.sort_by_key(|step| step.summary.received_at);
         Self {
             key: key.to_owned(),
             facts: item.map(|item| masked(facts(&item.state), masks)).unwrap_or_default(),
             unpublished: item.iter().flat_map(|item| item.outbox.values()).map(|it| it.detail_type.clone()).collect(),
-            steps: about.iter().map(step).collect(),
+            steps,
             is_complete: replay.as_ref().is_none_or(|replay| replay.is_complete),
         }
     }
@@ -203,7 +319,7 @@ impl Story {
 impl Comparison {
     pub(super) fn of(a: &Delivery, b: &Delivery, store: &Store) -> Self {
         let others = a.gist.key.as_ref().map(|key| store.about(key)).unwrap_or_default();
-        let whole = |it: &Delivery| it.hidden_bytes == 0;
+        let whole = |it: &Delivery| it.body.is_some() && it.hidden_bytes == 0;
         let both = Json::parse(&a.shown).zip(Json::parse(&b.shown)).filter(|_| whole(a) && whole(b));
         Self {
             a: Summary::of(a, &store.masks),
@@ -225,7 +341,7 @@ fn replay(item: &Item, store: &Store, masks: &Masks) -> Replay {
     let mut replay = Replay { changes: BTreeMap::new(), is_complete: item.forgotten == 0 };
     let mut known: Option<State> = None;
     for entry in &item.history {
-        let update = store.get(&entry.delivery).and_then(|it| update_of(&it.request.body, &it.metadata));
+        let update = store.get(&entry.delivery).and_then(|it| update_of(it.body.as_ref()?, &it.metadata));
         let Some(update) = update else {
             replay.is_complete = false;
             continue;
@@ -252,17 +368,18 @@ fn masked(mut facts: Vec<Fact>, masks: &Masks) -> Vec<Fact> {
 /// The command that sends a delivery again. The token is not in it: the shell inserts it. `None`: the body is not text, or
 /// too large for a command line.
 fn curl(delivery: &Delivery, masks: &Masks, url: &str) -> Option<String> {
-    let is_text = std::str::from_utf8(&delivery.request.body).is_ok();
+    let is_text = std::str::from_utf8(delivery.body.as_ref()?).is_ok();
     let body = Some(&delivery.shown).filter(|shown| is_text && shown.len() < MAX_CURL_BYTES)?;
     let url = match &delivery.metadata.topic {
         Some(topic) => format!("{url}/{topic}"),
         None => url.to_owned(),
     };
-    let header = |name: &str| {
-        let value = delivery.request.headers.get(name)?;
-        Some(format!(" \\\n  -H {}", quote(&format!("{name}: {}", masks.text(value)))))
+    let Metadata { content_type, webhook_id, api_version, .. } = &delivery.metadata;
+    let headers = [("content-type", content_type), ("webhook-id", webhook_id), ("api-version", api_version)];
+    let header = |(name, value): (&str, &Option<String>)| {
+        Some(format!(" \\\n  -H {}", quote(&format!("{name}: {}", masks.text(value.as_ref()?)))))
     };
-    let headers: String = ["content-type", "webhook-id", "api-version"].into_iter().filter_map(header).collect();
+    let headers: String = headers.into_iter().filter_map(header).collect();
     let token = " \\\n  -H \"x-callback-token: $XENDIT_CALLBACK_TOKEN\"";
     Some(format!("curl -i {}{token}{headers} \\\n  --data-raw {}", quote(&url), quote(body)))
 }

@@ -7,7 +7,9 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -21,6 +23,8 @@ pub(crate) struct Stack {
     pub(crate) state: PathBuf,
     /// The first line of its output: the addresses.
     pub(crate) ready: Value,
+    /// The lines after the samples: the result of each webhook.
+    rows: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Stack {
@@ -39,8 +43,25 @@ impl Stack {
         for _ in fs::read_dir(root().join("events/webhooks")).unwrap() {
             lines.next().unwrap().unwrap();
         }
-        thread::spawn(move || lines.for_each(drop));
-        Self { child, state, ready }
+        let rows: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let told = Arc::clone(&rows);
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                told.lock().unwrap().push(serde_json::from_str(&line).unwrap());
+            }
+        });
+        Self { child, state, ready, rows }
+    }
+
+    /// The result of a webhook, as the stack itself tells it.
+    pub(crate) fn row(&self, delivery: &Value) -> Value {
+        for _ in 0..600 {
+            if let Some(row) = self.rows.lock().unwrap().iter().find(|row| row["delivery"] == *delivery) {
+                return row.clone();
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        panic!("the stack told nothing of {delivery}: {:?}", self.rows.lock().unwrap());
     }
 
     pub(crate) fn text(&self, key: &str) -> &str {
@@ -54,6 +75,19 @@ impl Stack {
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
+    }
+
+    /// What a command that succeeds prints.
+    pub(crate) fn told(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The JSON lines of a command that succeeds.
+    pub(crate) fn lines(&self, arguments: &[&str]) -> Vec<Value> {
+        let text = self.told(&[arguments, &["--json"]].concat());
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 

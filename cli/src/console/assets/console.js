@@ -103,6 +103,7 @@ const keys = {
   t: () => find("#story")?.click(),
   w: () => location.assign("/"),
   p: () => location.assign("/parked"),
+  f: () => location.assign("/find"),
   s: () => location.assign("/send"),
 };
 
