@@ -48,7 +48,7 @@ use self::{
 };
 pub(crate) use self::{
     happening::{Event, Happening, Request, Row},
-    report::{COLUMNS, line, printable, why_refused, wrapped},
+    report::{line, printable, why_refused},
 };
 use crate::{
     console::Console,

@@ -13,12 +13,10 @@ use shared::{
 };
 
 use crate::{
+    columns::{WIDTH, beside},
     samples::{self, Sample},
     trigger::story::{self, Story},
 };
-
-/// The width of the list.
-const WIDTH: usize = 80;
 
 /// The columns for the name of an event, and for the name of a story.
 const NAME_WIDTH: usize = 33;
@@ -224,7 +222,7 @@ impl Found {
         // Samples of webhooks that are not recognised.
         texts.extend(self.samples.iter().filter(|_| self.entries.is_empty()).map(describe_sample));
         texts.extend(self.stories.iter().map(|story| {
-            let mut text = format!("{}\n{}\n\n", story.full_name(), story.says);
+            let mut text = format!("{}\n{}\n\n", story.full_name(), beside(0, story.says));
             for (index, step) in story.steps.iter().enumerate() {
                 let _ = writeln!(text, "{}. {}", index + 1, step.sample);
             }
@@ -288,7 +286,7 @@ impl Found {
             let status = if entry.statuses.is_none() { "(any)" } else { "(none)" };
             statuses.add_row([status, stage.as_str()]);
         }
-        let mut text = format!("{}: {}\n\n", entry.product, event_name(entry));
+        let mut text = format!("{}\n\n", beside(2, &format!("{}: {}", entry.product, event_name(entry))));
         let _ = writeln!(text, "{:<DETAIL_WIDTH$}…/webhook/{}", "url", entry.topic());
         let callback_type = entry.callback_type();
         let _ = writeln!(text, "{:<DETAIL_WIDTH$}{}", "callback type", callback_type.as_deref().unwrap_or("none"));

@@ -8,7 +8,13 @@ use ledger::state::State;
 use serde::Serialize;
 use shared::{lifecycle::Kind, topic::Topic, webhook::Webhook};
 
-use crate::samples;
+use crate::{
+    columns::{WIDTH, beside},
+    samples,
+};
+
+/// The columns of the name that a value stands beside.
+const NAME_COLUMNS: usize = 13;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -102,7 +108,10 @@ fn text(explanation: &Explanation) -> String {
     let facts = [("event", event), ("id", Some(id)), ("reference", reference.as_ref()), ("unknown", reason.as_ref())];
     let facts = facts.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let facts = facts.chain(drift.iter().map(|drift| ("unexpected", drift)));
-    let lines = facts.map(|(name, value)| format!("  {name:<10} {value}"));
-    let lines: Vec<_> = iter::once(format!("{file}: {kind}.{phase}{amount}")).chain(lines).collect();
+    let lines = facts.map(|(name, value)| format!("  {name:<10} {}", beside(NAME_COLUMNS, value)));
+    let found = format!("{kind}.{phase}{amount}");
+    let is_short = file.len() + 2 + found.len() <= WIDTH;
+    let first = if is_short { format!("{file}: {found}") } else { format!("{file}:\n  {found}") };
+    let lines: Vec<_> = iter::once(first).chain(lines).collect();
     lines.join("\n")
 }

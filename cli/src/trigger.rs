@@ -31,6 +31,7 @@ use self::{
     story::{Flaw, Story},
 };
 use crate::{
+    columns::{beside, message, then},
     dlq::short,
     samples,
     stack::{Stack, StackOption},
@@ -48,8 +49,8 @@ const LIVE: &str = "live";
 /// Nobody's token, for the story of a stranger.
 const WRONG_TOKEN: &str = "not-the-callback-token-0123456789";
 
-/// What 80 columns leave for the text beside a word.
-const TEXT_WIDTH: usize = 65;
+/// The columns of the word that a text stands beside.
+const WORD_COLUMNS: usize = 15;
 
 /// The format of the JSON output.
 const VERSION: u32 = 1;
@@ -148,7 +149,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     runtime.block_on(async {
         let target = options.target().await?;
         if let Some(story) = story.filter(|_| !options.json) {
-            anstream::println!("{}\n{}", story.full_name(), story.says);
+            anstream::println!("{}\n{}", story.full_name(), beside(0, story.says));
         }
         let mut all_expected = true;
         for parcel in &parcels {
@@ -179,7 +180,11 @@ impl Options {
                 self.fresh(names.zip(story.bodies()?))
             }
             (None, Some(sample)) => self.fresh([((sample.name, None), sample.body.to_owned())]),
-            (None, None) => vec![Parcel { name: self.webhook.clone(), body: read(&self.webhook)?, flaw: None }],
+            (None, None) => {
+                let body = read(&self.webhook)?;
+                let name = if self.webhook == "-" { event_of(&body) } else { self.webhook.clone() };
+                vec![Parcel { name, body, flaw: None }]
+            }
         };
         for change in &self.set {
             let in_each = parcels.iter().map(|parcel| change.warning(&String::from_utf8_lossy(&parcel.body)));
@@ -340,8 +345,9 @@ impl Line<'_> {
             anstream::println!("{}", serde_json::to_string(self)?);
             return Ok(());
         }
-        let delivery = self.delivery.as_deref().map(|delivery| format!("  delivery {delivery}")).unwrap_or_default();
-        anstream::println!("{}  {} ms  {}{delivery}", self.status, self.took_ms, self.webhook);
+        let delivery = self.delivery.as_deref().map(|delivery| format!("delivery {delivery}")).unwrap_or_default();
+        let webhook = format!("{}  {} ms  {}", self.status, self.took_ms, self.webhook);
+        anstream::println!("{}", then(&webhook, &delivery));
         let color = match self.fate {
             Fate::Applied | Fate::Duplicate | Fate::OlderNews => anstyle::AnsiColor::Green,
             Fate::Conflict | Fate::Unknown(_) | Fate::Parked(_) | Fate::StillQueued(_) => anstyle::AnsiColor::Yellow,
@@ -355,11 +361,11 @@ impl Line<'_> {
         });
         let amount = self.amount.as_ref().map(|amount| format!("  {amount}")).unwrap_or_default();
         let about = reason.unwrap_or_else(|| format!("{}{amount}", self.stage.unwrap_or_default()));
-        anstream::println!("  {color}{:<12}{reset} {}", self.fate.word(), wrapped(&about));
+        anstream::println!("  {color}{:<12}{reset} {}", self.fate.word(), beside(WORD_COLUMNS, &about));
         if matches!(self.fate, Fate::Refused(_)) {
             return Ok(());
         }
-        let fact = |name: &str, value: &str| anstream::println!("  {name:<12} {value}");
+        let fact = |name: &str, value: &str| anstream::println!("  {name:<12} {}", beside(WORD_COLUMNS, value));
         if let Some(id) = &self.id {
             fact("id", id);
         }
@@ -396,19 +402,6 @@ fn send(url: &str, token: &str, webhook_id: &str, body: &[u8]) -> Result<Answer>
     Ok(Answer { status: response.status().as_u16(), took: start.elapsed(), text })
 }
 
-/// A text on lines that are short enough for what stands before them.
-fn wrapped(text: &str) -> String {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.len() + 1 + word.len() <= TEXT_WIDTH => line.extend([" ", word]),
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines.join(&format!("\n{:15}", ""))
-}
-
 /// The body in a file or in standard input.
 fn read(path: &str) -> Result<Vec<u8>> {
     if path == "-" {
@@ -420,6 +413,11 @@ fn read(path: &str) -> Result<Vec<u8>> {
         bail!(unknown(path));
     }
     std::fs::read(path).with_context(|| format!("cannot read {path}"))
+}
+
+/// Xendit's name of the event in a body that has no other name.
+fn event_of(body: &[u8]) -> String {
+    Webhook::parse(body, None).map_or_else(|_| "standard input".to_owned(), |webhook| webhook.observe().event)
 }
 
 /// What to say about a name that nothing has.
@@ -436,5 +434,5 @@ fn unknown(name: &str) -> String {
 
 fn warn(text: &str) {
     let (yellow, reset) = (anstyle::AnsiColor::Yellow.on_default(), anstyle::Reset);
-    anstream::eprintln!("{yellow}warning:{reset} {text}");
+    anstream::eprintln!("{yellow}warning:{reset} {}", message(9, text));
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use shared::lifecycle::{Kind, Stage};
 use tokio::time::sleep;
 
-use crate::{duration, failed, stack::StackOption};
+use crate::{columns::then, duration, failed, stack::StackOption};
 
 /// The format of the JSON output.
 const VERSION: u32 = 1;
@@ -99,7 +99,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     } else {
         for Subject { key, stage, reached } in subjects {
             let reached = if reached { format!("{phase} reached") } else { format!("{phase} not reached") };
-            anstream::println!("{stage}  {reached}  {key}");
+            anstream::println!("{}", then(&format!("{stage}  {reached}"), key));
         }
     }
     if reached {

@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use shared::{lifecycle::Kind, outcome::Processed};
 
 use super::happening::{Happening, Request, Row};
-use crate::stack::Stack;
-
-/// The width of a line.
-pub(crate) const COLUMNS: usize = 80;
+use crate::{
+    columns::{WIDTH, wrapped},
+    stack::Stack,
+};
 
 /// The width of the name of a webhook.
 const NAME_COLUMNS: usize = 24;
@@ -185,13 +185,13 @@ pub(crate) fn line(at: Timestamp, id: &str, name: &str, color: AnsiColor, result
     if fits(&result) {
         return format!("{start}{style}{result}{style:#}");
     }
-    let lines = wrapped(&result, COLUMNS - 2).into_iter().map(|line| format!("\n  {style}{line}{style:#}"));
+    let lines = wrapped(&result, WIDTH - 2).into_iter().map(|line| format!("\n  {style}{line}{style:#}"));
     format!("{}{}", start.trim_end(), lines.collect::<String>())
 }
 
 /// Whether a result fits behind the name.
 fn fits(result: &str) -> bool {
-    INDENT + result.chars().count() <= COLUMNS
+    INDENT + result.chars().count() <= WIDTH
 }
 
 /// Replaces control characters, with which a sender could change what the terminal shows.
@@ -204,18 +204,6 @@ fn shortened(text: &str, columns: usize) -> String {
         Some(_) => text.chars().take(columns - 1).chain(['…']).collect(),
         None => text.to_owned(),
     }
-}
-
-/// The words of a text, in lines of at most so many columns. A longer word has a line of its own.
-pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => line.extend([" ", word]),
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
 
 #[cfg(test)]
@@ -258,7 +246,7 @@ mod tests {
         row.webhook = Some("remittance_payout.pending_compliance_assessment".to_owned());
         let lines = shown(&row);
         assert!(lines.starts_with("00:00:00 8476a536 remittance_payout.pendi…\n  parked: a a"), "{lines}");
-        assert!(lines.lines().count() > 2 && lines.lines().all(|line| line.chars().count() <= COLUMNS), "{lines}");
+        assert!(lines.lines().count() > 2 && lines.lines().all(|line| line.chars().count() <= WIDTH), "{lines}");
         let refused = Row::new(&request("8476a536", None, 401));
         assert_eq!(shown(&refused), "00:00:00 8476a536 /webhook\n  refused, 401: the token is missing or wrong");
     }

@@ -19,6 +19,7 @@ use shared::lifecycle::Kind;
 
 use super::{DeadLetter, DeadLetters, Line, MAX_LETTERS, NOTHING_TO_DO, VERSION, print_table, redrive::Refused};
 use crate::{
+    columns::beside,
     duration,
     stack::{self, Stack, StackOption},
 };
@@ -150,7 +151,7 @@ pub(super) async fn run(options: &Options) -> Result<ExitCode> {
         print_table(&chosen);
         anstream::println!("\n{} of {in_all} dead letters:", chosen.len());
         for Count { reason, count } in reasons {
-            anstream::println!("  {count:>5}  {reason}");
+            anstream::println!("  {count:>5}  {}", beside(9, reason));
         }
         let stack = if plan.stack == "local" { String::new() } else { format!(" --stack {}", plan.stack) };
         anstream::println!("\nNothing was changed. Within a day, this moves them to the webhook queue:");

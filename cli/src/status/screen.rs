@@ -8,7 +8,8 @@ use super::{
     verdict::{Money, Verdict},
 };
 use crate::{
-    dev::{COLUMNS, printable, wrapped},
+    columns::{WIDTH, wrapped},
+    dev::printable,
     dlq::age,
 };
 
@@ -28,7 +29,7 @@ pub(super) fn show(name: &str, facts: &Facts, verdict: &Verdict) -> String {
     let style = Style::new().fg_color(Some(colour.into())).bold();
     let mut screen = Screen(String::new());
     screen.line(&format!("{name} in {}, {} UTC\n", facts.region, facts.at.strftime("%F %T")));
-    let why = wrapped(&printable(&format!("{word} {}", verdict.why)), COLUMNS - NAME).join(&format!("\n{:NAME$}", ""));
+    let why = wrapped(&printable(&format!("{word} {}", verdict.why)), WIDTH - NAME).join(&format!("\n{:NAME$}", ""));
     screen.line(&format!("{:NAME$}{style}{why}{style:#}", "Money at risk?"));
     // Not wrapped, so that it can be copied.
     if let Some(next) = &verdict.next {
@@ -61,7 +62,7 @@ impl Screen {
 
     /// A row, on several lines if it is long.
     fn row(&mut self, name: &str, text: &str) {
-        let lines = wrapped(&printable(text), COLUMNS - NAME);
+        let lines = wrapped(&printable(text), WIDTH - NAME);
         for (index, line) in lines.iter().enumerate() {
             let name = if index == 0 { name } else { "" };
             self.line(format!("{name:NAME$}{line}").trim_end());
