@@ -91,6 +91,8 @@ pub(crate) struct Row {
 /// A domain event on the bus.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
+    /// The same each time the event is published.
+    pub(crate) id: String,
     /// Such as `invoice.paid`.
     pub(crate) detail_type: String,
     /// The delivery that caused it.
@@ -110,8 +112,8 @@ impl Event {
         }
 
         let Published { detail_type, detail } = serde_json::from_str(&json).ok()?;
-        let delivery = Detail::read(detail.get())?.delivery_id;
-        Some(Self { detail_type, delivery, json })
+        let Detail { id, delivery_id: delivery, .. } = Detail::read(detail.get())?;
+        Some(Self { id, detail_type, delivery, json })
     }
 }
 

@@ -27,9 +27,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How often a webhook must be found nowhere until it counts as lost.
 const LOOKS: u32 = 3;
 
-/// How many deliveries and events are remembered whose request is not known: those of messages that were redriven, or sent to
-/// the queue by hand, have none.
-const MAX_EARLY: usize = 10_000;
+/// How many deliveries and events are remembered. Those of messages that were redriven, or sent to the queue by hand, belong to
+/// no request.
+const MAX_REMEMBERED: usize = 10_000;
 
 /// What the gateway and the poller report.
 #[derive(Debug)]
@@ -51,6 +51,8 @@ pub(super) struct Tracker {
     deleted: VecDeque<String>,
     /// The published events, each with its delivery and its type.
     published: VecDeque<(String, String)>,
+    /// The ids of the latest events. A queue may hand out an event twice, as it does when this machine is slow.
+    known: VecDeque<String>,
 }
 
 /// A webhook whose message was deleted from the queue.
@@ -71,6 +73,7 @@ impl Tracker {
             sought: Vec::new(),
             deleted: VecDeque::new(),
             published: VecDeque::new(),
+            known: VecDeque::new(),
         }
     }
 
@@ -141,6 +144,10 @@ impl Tracker {
     /// An error means that the emulated AWS is gone, which `Children` reports, or is slow: the next read finds the events.
     async fn read_events(&mut self) {
         for event in self.aws.published().await.unwrap_or_default() {
+            if self.known.contains(&event.id) {
+                continue;
+            }
+            remember(&mut self.known, event.id.clone());
             remember(&mut self.published, (event.delivery.clone(), event.detail_type.clone()));
             self.tell(Happening::Event(Arc::new(event)));
         }
@@ -152,7 +159,7 @@ impl Tracker {
     }
 }
 
-fn remember<T>(early: &mut VecDeque<T>, new: T) {
-    early.push_back(new);
-    early.drain(..early.len().saturating_sub(MAX_EARLY));
+fn remember<T>(latest: &mut VecDeque<T>, new: T) {
+    latest.push_back(new);
+    latest.drain(..latest.len().saturating_sub(MAX_REMEMBERED));
 }
