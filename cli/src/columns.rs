@@ -19,7 +19,9 @@ pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
 
 /// A text behind something of so many columns, and its further lines below its first.
 pub(crate) fn beside(indent: usize, text: &str) -> String {
-    wrapped(text, WIDTH.saturating_sub(indent)).join(&format!("\n{:indent$}", ""))
+    let lines = wrapped(text, WIDTH.saturating_sub(indent));
+    let lines: Vec<_> = lines.iter().map(|line| line.trim_end()).collect();
+    lines.join(&format!("\n{:indent$}", ""))
 }
 
 /// Two parts of a line. The second one stands on a line of its own if there is no room for it.
