@@ -18,7 +18,6 @@ mod facts;
 mod fate;
 mod guard;
 mod json;
-mod logs;
 mod mask;
 mod pages;
 mod reading;
@@ -61,7 +60,6 @@ use tokio::{
 use self::{
     fate::Fate,
     guard::{Guard, HEADERS, Pass},
-    logs::Logs,
     mask::Masks,
     pages::{Live, Tab},
     sending::Sent,
@@ -71,7 +69,9 @@ use self::{
 use crate::{
     dev::Happening,
     dlq::DeadLetters,
-    duration, payment, samples,
+    duration,
+    logs::Logs,
+    payment, samples,
     stack::{Stack, StackOption},
     token,
 };
@@ -165,9 +165,9 @@ async fn show(options: &Options) -> Result<ExitCode> {
         stack.token = Some(token::given()?);
     }
     let since = Timestamp::now() - options.since;
-    let mut logs = Logs::of(&stack, since).await?;
+    let mut logs = Logs::new(&stack, &stack.aws().await, since)?;
     // An error now ends the command; later ones are shown.
-    let lines = logs.next().await?;
+    let lines = logs.read().await?;
     let console = Console::bind().await?;
     let url = console.url();
     let aws = stack.aws().await;
@@ -233,7 +233,7 @@ impl Console {
 async fn follow_logs(console: &Inner, logs: &mut Logs) {
     loop {
         tokio::time::sleep(LOGS_INTERVAL).await;
-        let problem = match logs.next().await {
+        let problem = match logs.read().await {
             Ok(lines) => {
                 console.store.log_all(&lines, console.stack.environment);
                 None

@@ -250,8 +250,6 @@ fn describe(
         table: names.table.clone(),
         bus: names.bus.clone(),
         tap_queue_url: Some(names.tap_queue_url.clone()),
-        receiver_logs: None,
-        processor_logs: None,
         console_url: Some(console_url),
         log_dir: Some(children.logs.clone()),
         deployed: None,

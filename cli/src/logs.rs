@@ -35,6 +35,9 @@ const WITH_OUTCOME: &str = "{ $.outcome = * }";
 /// What a function says about a webhook.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Line {
+    /// As it was logged.
+    #[serde(skip)]
+    pub(crate) text: String,
     #[serde(rename = "timestamp")]
     pub(crate) at: Timestamp,
     /// `None`: the processor could not read the message.
@@ -46,11 +49,14 @@ pub(crate) struct Line {
     /// The label of the callback token.
     pub(crate) token: Option<String>,
     pub(crate) topic: Option<String>,
+    pub(crate) webhook_id: Option<String>,
     /// Xendit's name of the event.
     pub(crate) event: Option<String>,
     stage: Option<String>,
     /// Xendit's id of the subject.
     pub(crate) id: Option<String>,
+    /// Why it was not recognised.
+    pub(crate) unknown: Option<String>,
     /// How many domain events were published.
     #[serde(default)]
     pub(crate) events: u64,
@@ -81,7 +87,8 @@ impl Outcome {
 impl Line {
     /// `None`: the line is about something else.
     pub(crate) fn read(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+        let line: Self = serde_json::from_str(text).ok()?;
+        Some(Self { text: text.trim_end().to_owned(), ..line })
     }
 
     /// What the webhook says. `None`: the line does not say, or in a word that this version does not know.

@@ -67,11 +67,6 @@ pub(crate) struct Stack {
     /// The queue with a copy of each domain event, for `xendit-hooks listen`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tap_queue_url: Option<String>,
-    /// The log groups of the functions of a deployed stack.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) receiver_logs: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) processor_logs: Option<String>,
     /// The console of a local stack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) console_url: Option<String>,
@@ -178,7 +173,8 @@ impl Stack {
         let output = |key: &str| deployed.output(key).map(str::to_owned);
         let environment = deployed.parameters.get("Environment").and_then(|environment| environment.parse().ok());
         Ok(Self {
-            environment: environment.with_context(|| format!("the stack {name} has no parameter Environment"))?,
+            environment: environment
+                .with_context(|| format!("the stack {} has no parameter Environment", deployed.name))?,
             url: output("WebhookUrl")?,
             topic_url: output("WebhookTopicUrl")?,
             public_url: None,

@@ -17,7 +17,6 @@ use std::{
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_cloudformation::types::Parameter;
-use aws_sdk_cloudwatchlogs::types::InputLogEvent;
 use aws_smithy_http_client::Builder;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -133,18 +132,21 @@ async fn deploy(local: &Stack, environment: &str) {
     let parameter = Parameter::builder().parameter_key("Environment").parameter_value(environment).build();
     let call = aws_sdk_cloudformation::Client::new(&aws).create_stack().template_body(template.to_string());
     call.stack_name(format!("xendit-hooks-{environment}")).parameters(parameter).send().await.unwrap();
-    let logs = aws_sdk_cloudwatchlogs::Client::new(&aws);
     for function in ["receiver", "processor"] {
         let (group, folder) = (format!("/{environment}/{function}"), local.text("log_dir"));
-        logs.create_log_stream().log_group_name(&group).log_stream_name("1").send().await.unwrap();
+        local.boto("logs", "create_log_stream", &json!({ "logGroupName": group, "logStreamName": "1" }));
         let text = fs::read_to_string(format!("{folder}/{function}.log")).unwrap();
         let events = text.lines().map(|line| {
             let at: Timestamp =
                 serde_json::from_str::<Value>(line).unwrap()["timestamp"].as_str().unwrap().parse().unwrap();
-            InputLogEvent::builder().timestamp(at.as_millisecond()).message(line).build().unwrap()
+            json!({ "timestamp": at.as_millisecond(), "message": line })
         });
-        let call = logs.put_log_events().log_group_name(&group).log_stream_name("1");
-        call.set_log_events(Some(events.collect())).send().await.unwrap();
+        let events: Vec<_> = events.collect();
+        local.boto(
+            "logs",
+            "put_log_events",
+            &json!({ "logGroupName": group, "logStreamName": "1", "logEvents": events }),
+        );
     }
 }
 

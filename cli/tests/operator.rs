@@ -22,7 +22,7 @@ use axum::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use self::local::{Stack, errors, json, root};
+use self::local::{Stack, errors, json};
 
 /// Longer than a line of the logs takes to be shown.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -125,8 +125,7 @@ fn a_local_stack_tells_what_came_and_what_waits() {
     assert_eq!((&refused["reason"], &refused["status"]), (&json!("wrong token"), &json!(401)));
 
     // A dead letter is not lost yet, and the next command is told.
-    let aws = Aws { endpoint: stack.text("aws_endpoint_url").to_owned() };
-    aws.call("sqs", "send_message", &json!({ "QueueUrl": stack.text("dlq_url"), "MessageBody": "x" }));
+    stack.boto("sqs", "send_message", &json!({ "QueueUrl": stack.text("dlq_url"), "MessageBody": "x" }));
     let output = stack.run(&["status"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(text(&output).contains("next         xendit-hooks dlq list --stack local"), "{output:?}");
@@ -134,25 +133,6 @@ fn a_local_stack_tells_what_came_and_what_waits() {
     let output = stack.run(&["token", "rotate"]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     assert!(errors(&output).contains("a local stack has no token to rotate"), "{output:?}");
-}
-
-/// The emulated AWS.
-struct Aws {
-    endpoint: String,
-}
-
-impl Aws {
-    /// Calls boto3, such as `("sqs", "send_message", …)`.
-    fn call(&self, service: &str, method: &str, input: &Value) {
-        let script =
-            "import boto3, json, sys; getattr(boto3.client(sys.argv[1]), sys.argv[2])(**json.loads(sys.argv[3]))";
-        let mut python = Command::new(root().join(".venv/bin/python"));
-        python.args(["-c", script, service, method, &input.to_string()]);
-        python.env("AWS_ENDPOINT_URL", &self.endpoint).env("AWS_DEFAULT_REGION", REGION);
-        let output =
-            python.envs([("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")]).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-    }
 }
 
 /// What stands between the tool and moto: it answers what moto cannot, and refuses what it is told to refuse.
@@ -257,7 +237,6 @@ fn minutes_ago(minutes: i64) -> String {
 /// What a deployed test stack is to the tool.
 struct Deployment {
     stack: Stack,
-    aws: Aws,
     front: Front,
     endpoint: String,
 }
@@ -267,9 +246,8 @@ const NAME: &str = "xendit-hooks-test";
 impl Deployment {
     fn new() -> Self {
         let stack = Stack::start("deployed");
-        let aws = Aws { endpoint: stack.text("aws_endpoint_url").to_owned() };
         let front = Front {
-            moto: aws.endpoint.clone(),
+            moto: stack.text("aws_endpoint_url").to_owned(),
             forbidden: Arc::default(),
             rows: Arc::new(Mutex::new(json!([
                 row(&[("outcome", "stored"), ("token", "test"), ("lines", "7"), ("newest", &minutes_ago(2))]),
@@ -286,7 +264,7 @@ impl Deployment {
             trigger: Arc::new(Mutex::new("Enabled")),
         };
         let endpoint = front.open();
-        let deployment = Self { stack, aws, front, endpoint };
+        let deployment = Self { stack, front, endpoint };
         deployment.deploy();
         deployment
     }
@@ -318,7 +296,7 @@ impl Deployment {
         let parameters = [("Environment", "test"), ("CallbackTokens", &tokens)]
             .map(|(key, value)| json!({ "ParameterKey": key, "ParameterValue": value }));
         let stack = json!({ "StackName": NAME, "TemplateBody": template.to_string(), "Parameters": parameters });
-        self.aws.call("cloudformation", "create_stack", &stack);
+        self.stack.boto("cloudformation", "create_stack", &stack);
         for (alarm, page) in [("ServerErrorsAlarm", "server-errors"), ("DriftAlarm", "drift")] {
             let alarm = json!({
                 "AlarmName": format!("{NAME}-{alarm}-1A2B"), "AlarmActions": [topic],
@@ -326,14 +304,14 @@ impl Deployment {
                 "Namespace": "n", "MetricName": "m", "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1,
                 "Threshold": 0, "ComparisonOperator": "GreaterThanThreshold",
             });
-            self.aws.call("cloudwatch", "put_metric_alarm", &alarm);
+            self.stack.boto("cloudwatch", "put_metric_alarm", &alarm);
         }
         let dimensions = [json!({ "Name": "QueueName", "Value": self.stack.text("queue_url").rsplit('/').next() })];
         let age = json!({ "MetricName": "ApproximateAgeOfOldestMessage", "Value": 42, "Dimensions": dimensions });
-        self.aws.call("cloudwatch", "put_metric_data", &json!({ "Namespace": "AWS/SQS", "MetricData": [age] }));
+        self.stack.boto("cloudwatch", "put_metric_data", &json!({ "Namespace": "AWS/SQS", "MetricData": [age] }));
         for group in ["/r", "/p"] {
-            self.aws.call("logs", "create_log_group", &json!({ "logGroupName": group }));
-            self.aws.call("logs", "create_log_stream", &json!({ "logGroupName": group, "logStreamName": "s" }));
+            self.stack.boto("logs", "create_log_group", &json!({ "logGroupName": group }));
+            self.stack.boto("logs", "create_log_stream", &json!({ "logGroupName": group, "logStreamName": "s" }));
         }
     }
 
@@ -350,7 +328,7 @@ impl Deployment {
 
     fn set_alarm(&self, alarm: &str, state: &str) {
         let alarm = json!({ "AlarmName": format!("{NAME}-{alarm}-1A2B"), "StateValue": state, "StateReason": "test" });
-        self.aws.call("cloudwatch", "set_alarm_state", &alarm);
+        self.stack.boto("cloudwatch", "set_alarm_state", &alarm);
     }
 
     fn forbid(&self, operations: &[&'static str]) {
@@ -361,7 +339,7 @@ impl Deployment {
         let mut line = json!({ "timestamp": Timestamp::now(), "delivery": delivery });
         line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let event = json!({ "timestamp": Timestamp::now().as_millisecond(), "message": line.to_string() });
-        self.aws.call(
+        self.stack.boto(
             "logs",
             "put_log_events",
             &json!({ "logGroupName": group, "logStreamName": "s", "logEvents": [event] }),

@@ -15,10 +15,9 @@ use shared::{
 use super::{
     facts::{Fact, facts},
     json::{Inside, Json},
-    logs::Line,
     mask::Masks,
 };
-use crate::samples;
+use crate::{logs::Line, samples};
 
 /// The largest body of which each value is changed once. Others are read, but not explained value by value.
 const MAX_EXPLAINED_BYTES: usize = 32 * 1024;
@@ -154,10 +153,10 @@ impl Gist {
     /// Takes over what the processor logged about a body.
     pub(super) fn learn(&mut self, line: &Line, environment: Environment, masks: &Masks) {
         let masked = |text: &String| masks.text(text);
-        let stage = line.stage.map(|stage| stage.as_str().to_owned());
+        let stage = line.stage().map(|stage| stage.as_str().to_owned());
         self.event = line.event.as_ref().map(masked).or(stage).unwrap_or_else(|| NOT_READ.to_owned());
-        self.kind = line.stage.map(|stage| stage.kind().as_str());
-        self.phase = line.stage.map(Stage::phase);
+        self.kind = line.stage().map(|stage| stage.kind().as_str());
+        self.phase = line.stage().map(Stage::phase);
         self.unknown = line.unknown.as_ref().map(masked);
         if let (Some(kind), Some(id)) = (self.kind, line.id.as_ref().filter(|id| *id != REDACTED)) {
             self.subject = Some(masked(id));

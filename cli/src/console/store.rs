@@ -19,13 +19,11 @@ use shared::{
 };
 use tokio::sync::watch;
 
-use super::{
-    fate::Fate,
+use super::{fate::Fate, mask::Masks, reading::Gist};
+use crate::{
+    dev::{Event, Request, Row, why_refused},
     logs::{Line, Outcome},
-    mask::Masks,
-    reading::Gist,
 };
-use crate::dev::{Event, Request, Row, why_refused};
 
 /// How many deliveries are kept: hours of a busy test, and quick to search.
 pub(super) const MAX_KEPT: usize = 500;
@@ -159,11 +157,13 @@ impl Store {
 
     /// A delivery that is not known begins with its first line.
     fn log(&self, line: &Line, environment: Environment) {
+        // A message that cannot be read names no delivery.
+        let Some(delivery) = &line.delivery else { return };
         if line.outcome == Outcome::Processed(Processed::NoWebhook) {
             return;
         }
-        if !self.change(&line.delivery, |delivery| delivery.log(line, &self.masks)) {
-            let mut delivery = Delivery::logged(line, environment, &self.masks);
+        if !self.change(delivery, |delivery| delivery.log(line, &self.masks)) {
+            let mut delivery = Delivery::logged(delivery, line, environment, &self.masks);
             delivery.log(line, &self.masks);
             self.push(delivery);
         }
@@ -332,10 +332,10 @@ impl Delivery {
     }
 
     /// A delivery of which a function logged a line.
-    fn logged(line: &Line, environment: Environment, masks: &Masks) -> Self {
+    fn logged(delivery: &str, line: &Line, environment: Environment, masks: &Masks) -> Self {
         Self::bare(Metadata {
-            id: masks.text(&line.delivery),
-            received_at: line.timestamp,
+            id: masks.text(delivery),
+            received_at: line.at,
             environment,
             token: String::new(),
             topic: None,
@@ -388,9 +388,9 @@ impl Delivery {
         let reason = masked(&line.reason);
         match line.outcome {
             Outcome::Received(received) => {
-                self.metadata.received_at = line.timestamp;
+                self.metadata.received_at = line.at;
                 self.metadata.token = masked(&line.token).unwrap_or_default();
-                self.metadata.topic.clone_from(&line.topic);
+                self.metadata.topic = line.topic.as_deref().and_then(|topic| topic.parse().ok());
                 self.metadata.webhook_id.clone_from(&line.webhook_id);
                 let status = line.status.map(|status| format!("{status}: ")).unwrap_or_default();
                 match received {
@@ -415,14 +415,14 @@ impl Delivery {
                     Processed::Stale => (Fate::Stale, None),
                     Processed::Conflict => (Fate::Conflict, None),
                     Processed::Applied if self.gist.unknown.is_some() => (Fate::Unknown, self.gist.unknown.clone()),
-                    Processed::Applied => (Fate::Applied, published_nothing(line.events == Some(0))),
+                    Processed::Applied => (Fate::Applied, published_nothing(line.events == 0)),
                     Processed::Parked => (Fate::Parked, reason),
                     Processed::Retry | Processed::NoTime | Processed::NotParked | Processed::NoWebhook => {
                         let count = line.receive_count.map(|count| format!("try {count} failed: ")).unwrap_or_default();
                         (Fate::Waiting, reason.map(|reason| format!("{count}{reason}")))
                     }
                 };
-                self.event_count = line.events.unwrap_or_default();
+                self.event_count = line.events.try_into().unwrap_or(usize::MAX);
             }
         }
     }

@@ -4,7 +4,7 @@
 
 use std::{
     env, fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex},
@@ -77,6 +77,18 @@ impl Stack {
         self.command(arguments).output().unwrap()
     }
 
+    /// Calls boto3 on the emulated AWS, such as `("sqs", "send_message", …)`.
+    pub(crate) fn boto(&self, service: &str, method: &str, input: &Value) {
+        let script = "import boto3, json, sys; getattr(boto3.client(sys.argv[1]), sys.argv[2])(**json.load(sys.stdin))";
+        let mut python = Command::new(root().join(".venv/bin/python"));
+        python.args(["-c", script, service, method]).stdin(Stdio::piped());
+        python.envs([("AWS_ENDPOINT_URL", self.text("aws_endpoint_url")), ("AWS_DEFAULT_REGION", self.text("region"))]);
+        python.envs([("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")]);
+        let mut python = python.spawn().unwrap();
+        python.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
+        assert!(python.wait().unwrap().success(), "{service} {method}");
+    }
+
     /// What a command that succeeds prints.
     pub(crate) fn told(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
@@ -115,6 +127,6 @@ pub(crate) fn errors(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-pub(crate) fn root() -> PathBuf {
+fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
