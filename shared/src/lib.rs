@@ -11,6 +11,7 @@ mod product;
 mod products;
 mod resource;
 
+pub mod api_object;
 pub mod domain_event;
 pub mod envelope;
 pub mod lifecycle;

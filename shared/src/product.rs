@@ -124,6 +124,17 @@ impl Event {
         fields.note(field, "a value that contradicts the event's name");
         Err(Unknown::Value(field))
     }
+
+    /// Whether the event can report that its subject has reached a stage.
+    pub(crate) fn may_report(&self, stage: Stage) -> bool {
+        match self.stage_from {
+            StageFrom::NameOnly(only) => only == stage,
+            StageFrom::ByStatus([]) => true,
+            StageFrom::ByName(stages) | StageFrom::ByStatus(stages) | StageFrom::Rule(stages, _) => {
+                stages.contains(&stage)
+            }
+        }
+    }
 }
 
 impl Product {

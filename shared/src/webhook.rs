@@ -101,6 +101,12 @@ impl<'a> Webhook<'a> {
         Some(Entry::of(product, event))
     }
 
+    /// A text field of the object in the body, such as the id of another object that it belongs to.
+    pub fn text_at(&self, path: &'static str) -> Option<String> {
+        let Recognised { inside, .. } = self.event.as_ref().ok()?;
+        Fields::of(inside.as_ref().unwrap_or(&self.body), Timestamp::MAX).text(path)
+    }
+
     /// What the webhook says, and about which subject.
     pub fn observe(&self) -> Observation {
         self.observe_by(Timestamp::MAX)
