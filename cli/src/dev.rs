@@ -24,6 +24,7 @@ mod report;
 mod runtime_api;
 mod tracker;
 mod tunnel;
+mod xendit_api;
 
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -37,7 +38,7 @@ use tokio::{
 
 use self::{
     children::Children,
-    functions::{Functions, TOKEN},
+    functions::Functions,
     gateway::Gateway,
     local_aws::LocalAws,
     poller::Poller,
@@ -45,8 +46,10 @@ use self::{
     report::Report,
     tracker::Tracker,
     tunnel::Tunnel,
+    xendit_api::XenditApi,
 };
 pub(crate) use self::{
+    functions::TOKEN,
     happening::{Event, Happening, Request, Row},
     report::{line, printable, why_refused},
 };
@@ -91,6 +94,9 @@ pub(crate) struct Options {
     /// Xendit's dashboard. Needs --token or --digest. The local token is then a random one.
     #[arg(long, value_name = "PROGRAM", conflicts_with = "once")]
     tunnel: Option<Tunnel>,
+    /// Use this Xendit API, with the test key in `XENDIT_API_KEY`, in place of a fake one.
+    #[arg(long, value_name = "URL")]
+    xendit_api_url: Option<String>,
     #[command(flatten)]
     accepted: token::Accepted,
 }
@@ -123,6 +129,7 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
     let project = Project::find()?;
     let own_token = options.own_token()?;
     let tokens = options.accepted.with_local(&own_token)?;
+    xendit_api::check(options.xendit_api_url.as_deref())?;
     let listener = Gateway::listen(options.port).await?;
     local_aws::check_port(options.aws)?;
     let mut children = Children::new(&project)?;
@@ -138,7 +145,8 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
         Some(tunnel) => Some(tunnel.open(&mut children, gateway.port).await?),
         None => None,
     };
-    let stack = describe(&gateway, public.as_deref(), console.url(), own_token, &aws, &children);
+    let xendit = XenditApi::open(options.xendit_api_url.clone(), &gateway.url, &own_token).await?;
+    let stack = describe(&gateway, public.as_deref(), console.url(), own_token, &aws, &xendit, &children);
     let _registration: Registration = stack.register()?;
     let samples = samples::all();
     let mut report = Report::new(options.json, samples.len());
@@ -233,6 +241,7 @@ fn describe(
     console_url: String,
     token: String,
     aws: &LocalAws,
+    xendit: &XenditApi,
     children: &Children,
 ) -> Stack {
     let (url, names) = (format!("{}/webhook", gateway.url), &aws.names);
@@ -250,6 +259,8 @@ fn describe(
         table: names.table.clone(),
         bus: names.bus.clone(),
         tap_queue_url: Some(names.tap_queue_url.clone()),
+        xendit_api_url: Some(xendit.url().to_owned()),
+        xendit_api_key: xendit.shown_key(),
         console_url: Some(console_url),
         log_dir: Some(children.logs.clone()),
         deployed: None,

@@ -12,6 +12,7 @@ mod dlq;
 mod duration;
 mod events;
 mod explain;
+mod fake_xendit;
 mod forward;
 mod listen;
 mod logs;
@@ -52,6 +53,8 @@ enum Command {
     Events(events::Options),
     /// Show how the processor reads a webhook body.
     Explain(explain::Options),
+    /// Play Xendit in test mode on this machine: its API, and the webhooks that follow.
+    FakeXendit(fake_xendit::Options),
     /// Show the domain events of a stack while they are published, and hand them to an app on this machine.
     Listen(listen::Options),
     /// Show the story of one payment, payout or refund: its state, and each webhook that changed it.
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Dlq(command) => dlq::run(&command),
         Command::Events(options) => events::run(&options),
         Command::Explain(options) => explain::run(&options),
+        Command::FakeXendit(options) => fake_xendit::run(&options),
         Command::Listen(options) => listen::run(&options),
         Command::Payment(options) => payment::run(&options),
         Command::Status(options) => status::run(&options),

@@ -67,6 +67,12 @@ pub(crate) struct Stack {
     /// The queue with a copy of each domain event, for `xendit-hooks listen`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tap_queue_url: Option<String>,
+    /// The Xendit API of a local stack: a fake, or the one that `dev` was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) xendit_api_url: Option<String>,
+    /// The key of the fake. Any other key is in the environment only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) xendit_api_key: Option<String>,
     /// The console of a local stack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) console_url: Option<String>,
@@ -187,6 +193,8 @@ impl Stack {
             table: output("LedgerTableName")?,
             bus: output("EventBusName")?,
             tap_queue_url: output("TapQueueUrl").ok(),
+            xendit_api_url: None,
+            xendit_api_key: None,
             console_url: None,
             log_dir: None,
             deployed: Some(deployed),

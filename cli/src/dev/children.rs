@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::{
+    fake_xendit,
     project::Project,
     stack::{is_locked, write_locked},
     token,
@@ -70,6 +71,7 @@ impl Children {
         let mut child = command
             .process_group(0)
             .env_remove(token::VARIABLE)
+            .env_remove(fake_xendit::KEY_VARIABLE)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {name}; delete .venv and try again"))?;

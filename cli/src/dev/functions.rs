@@ -25,7 +25,7 @@ use super::{
 use crate::project::Project;
 
 /// The callback token of the local stack, if no tunnel is open. No deployed stack accepts it.
-pub(super) const TOKEN: &str = "xendit-hooks-local-token-0123456789";
+pub(crate) const TOKEN: &str = "xendit-hooks-local-token-0123456789";
 
 /// One of the two functions.
 #[derive(Clone, Copy, Debug)]
