@@ -5,6 +5,8 @@
 //!
 //! **Invariant:** everything that is shown follows from the item. Where the item says too little, the story says so.
 
+mod xendit_says;
+
 use std::{collections::HashMap, process::ExitCode};
 
 use anyhow::{Result, bail};
@@ -29,10 +31,11 @@ use shared::{
     money::Money,
 };
 
+use self::xendit_says::{Answer, ask};
 use crate::{
     columns::{beside, then},
     dlq::short,
-    stack::StackOption,
+    stack::{Stack, StackOption},
 };
 
 /// The format of the JSON output.
@@ -48,6 +51,9 @@ pub(crate) struct Options {
     /// Print one JSON object per subject.
     #[arg(long)]
     json: bool,
+    /// Ask Xendit, too. The key is the one in `XENDIT_API_KEY`, or one that you are asked for; it only has to read.
+    #[arg(long)]
+    xendit: bool,
     #[command(flatten)]
     stack: StackOption,
 }
@@ -84,6 +90,9 @@ struct Story<'a> {
     unpublished: usize,
     /// How many older changes are not in the history any more.
     forgotten: u64,
+    /// What Xendit says, if it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xendit: Option<Answer>,
     history: Vec<Change<'a>>,
 }
 
@@ -132,7 +141,7 @@ struct Event<'a> {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let items = runtime.block_on(find(options))?;
+    let (stack, items) = runtime.block_on(find(options))?;
     if items.is_empty() {
         bail!(
             "the ledger of `{}` knows no `{}`, neither as a reference nor as an id; a webhook that could not be processed \
@@ -141,8 +150,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             options.reference
         );
     }
+    let client = if options.xendit { Some(xendit_says::client(&stack)?) } else { None };
     for (index, item) in items.iter().enumerate() {
-        let story = Story::of(item);
+        let mut story = Story::of(item);
+        if let Some(client) = &client {
+            story.xendit = Some(runtime.block_on(ask(client, &story, &item.state)));
+        }
         if options.json {
             anstream::println!("{}", serde_json::to_string(&story)?);
         } else {
@@ -153,10 +166,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn find(options: &Options) -> Result<Vec<Item>> {
+async fn find(options: &Options) -> Result<(Stack, Vec<Item>)> {
     let stack = options.stack.find().await?;
-    find_in(&DynamoLedger::new(aws_sdk_dynamodb::Client::new(&stack.aws().await), stack.table), &options.reference)
-        .await
+    let ledger = DynamoLedger::new(aws_sdk_dynamodb::Client::new(&stack.aws().await), stack.table.clone());
+    let items = find_in(&ledger, &options.reference).await?;
+    Ok((stack, items))
 }
 
 /// All subjects with a reference, or else with an id or a key.
@@ -214,6 +228,7 @@ impl<'a> Story<'a> {
             conflicts: contradictions(state),
             unpublished: item.outbox.len(),
             forgotten: item.forgotten,
+            xendit: None,
             history: changes(item),
         }
     }
@@ -249,6 +264,7 @@ impl<'a> Story<'a> {
         fact("within", self.within.clone());
         let waiting = (self.unpublished > 0).then(|| format!("{} not published yet", plural(self.unpublished)));
         fact("events", waiting);
+        fact("Xendit", self.xendit.as_ref().map(Answer::text));
         lines.push("\nWhat the webhooks changed, by the time of arrival (UTC):".to_owned());
         if self.forgotten > 0 {
             lines.push(format!("  {} older changes are not kept.", self.forgotten));
