@@ -344,6 +344,33 @@ async fn a_parked_message_keeps_its_body_and_its_reason() {
     assert_eq!(attribute("reason"), "the message is not an envelope");
     assert_eq!(Some(attribute("message_id")), message.message_id);
     assert_eq!(attribute("receive_count"), "3");
+    assert!(!attributes.contains_key("earlier_reason"), "it was no dead letter before");
+}
+
+#[tokio::test]
+async fn a_redriven_message_that_is_parked_again_keeps_its_earlier_reason_and_fits() {
+    let moto = Moto::shared();
+    let (client, url) = create_queue(&moto, "redriven").await;
+    let (_, dlq_url) = create_queue(&moto, "parked-again").await;
+    let long = "\u{1F4B8}".repeat(300);
+    let record = json!({
+        "messageId": "0".repeat(36),
+        // The largest message that the receiver sends.
+        "body": "x".repeat(MAX_QUEUED_BYTES),
+        "attributes": { "ApproximateReceiveCount": "10" },
+        "messageAttributes": { "earlier_reason": { "stringValue": long, "dataType": "String" } },
+    });
+    let record: Record = serde_json::from_str(&record.to_string()).unwrap();
+    SqsSource::new(client.clone(), url, dlq_url.clone()).park(&record, &long).await.unwrap();
+    let parked = receive_all(&client, &dlq_url).await.remove(0);
+    let attributes = parked.message_attributes.unwrap();
+    let text = |name: &str| attributes[name].string_value.clone().unwrap();
+    assert!(long.starts_with(&text("earlier_reason")) && text("earlier_reason").len() == 320);
+    let bytes = |(name, value): (&String, &aws_sdk_sqs::types::MessageAttributeValue)| {
+        name.len() + value.data_type.len() + value.string_value().unwrap().len()
+    };
+    let all = parked.body.unwrap().len() + attributes.iter().map(bytes).sum::<usize>();
+    assert!(all <= 1024 * 1024, "{all} bytes are more than SQS takes");
 }
 
 #[tokio::test]

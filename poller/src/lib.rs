@@ -42,12 +42,26 @@ fn record(message: &Message) -> Value {
         .flatten()
         .map(|(name, value)| (name.as_str().to_owned(), value.as_str().into()))
         .collect();
+    let message_attributes: serde_json::Map<_, _> = message
+        .message_attributes()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| {
+            let value = json!({
+                "stringValue": value.string_value(),
+                "stringListValues": [],
+                "binaryListValues": [],
+                "dataType": value.data_type(),
+            });
+            (name.clone(), value)
+        })
+        .collect();
     json!({
         "messageId": message.message_id(),
         "receiptHandle": message.receipt_handle(),
         "body": message.body(),
         "attributes": attributes,
-        "messageAttributes": {},
+        "messageAttributes": message_attributes,
         "md5OfBody": message.md5_of_body(),
         "eventSource": "aws:sqs",
         "eventSourceARN": "arn:aws:sqs:ap-southeast-1:123456789012:xendit-hooks-webhooks",

@@ -27,12 +27,28 @@ pub struct Message {
     pub body: String,
     #[serde(default, deserialize_with = "or_default")]
     attributes: Attributes,
+    #[serde(rename = "messageAttributes", default, deserialize_with = "or_default")]
+    added: MessageAttributes,
 }
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Attributes {
     approximate_receive_count: String,
+}
+
+/// The attributes that a sender adds. Each is read on its own, so that one of another form hides no other.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct MessageAttributes {
+    #[serde(deserialize_with = "or_default")]
+    earlier_reason: Text,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Text {
+    string_value: Option<String>,
 }
 
 /// A record has no message id, so no response could name it: the whole batch has to be delivered again.
@@ -56,6 +72,11 @@ impl Message {
     /// How often the message has been received, this time included.
     pub fn receive_count(&self) -> u32 {
         self.attributes.approximate_receive_count.parse().unwrap_or(1)
+    }
+
+    /// Why the message was in the dead-letter queue before it was redriven.
+    pub fn earlier_reason(&self) -> Option<&str> {
+        self.added.earlier_reason.string_value.as_deref().filter(|reason| !reason.is_empty())
     }
 }
 
@@ -127,9 +148,25 @@ mod tests {
             r#""receiptHandle":null"#,
             r#""attributes":null"#,
             r#""attributes":{"ApproximateReceiveCount":7}"#,
+            r#""messageAttributes":null"#,
+            r#""messageAttributes":{"earlier_reason":7}"#,
         ] {
             let json = format!(r#"{{"Records":[{{"messageId":"m-1",{strange}}}]}}"#);
             assert_eq!(batch(&json).unwrap()[0].body, "", "{strange}");
+        }
+    }
+
+    #[test]
+    fn a_redriven_message_says_why_it_was_a_dead_letter() {
+        let earlier = |attributes: &str| {
+            let json = format!(r#"{{"Records":[{{"messageId":"m-1","messageAttributes":{attributes}}}]}}"#);
+            batch(&json).unwrap()[0].earlier_reason().map(str::to_owned)
+        };
+        let reason = r#""earlier_reason":{"stringValue":"timeout","stringListValues":[],"dataType":"String"}"#;
+        assert_eq!(earlier(&format!("{{{reason}}}")).as_deref(), Some("timeout"));
+        assert_eq!(earlier(&format!(r#"{{"redrive":7,{reason}}}"#)).as_deref(), Some("timeout"));
+        for strange in ["null", "7", "{}", r#"{"earlier_reason":7}"#, r#"{"earlier_reason":{"stringValue":""}}"#] {
+            assert_eq!(earlier(strange), None, "{strange}");
         }
     }
 

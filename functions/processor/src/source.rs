@@ -8,10 +8,23 @@ use shared::envelope::MAX_PARKING_BYTES;
 
 use crate::message::Message;
 
+/// The attribute of a redriven message with the reason why it was a dead letter. It is not called `reason`, because SQS keeps
+/// the attributes of a message that it moves by itself, and such a one has no reason.
+pub const EARLIER_REASON: &str = "earlier_reason";
+
 /// The longest reason that is kept. With the other attributes it fits into what a message leaves free.
 const MAX_REASON_BYTES: usize = 512;
 
-const _: () = assert!(MAX_REASON_BYTES + 256 <= MAX_PARKING_BYTES, "every queued message can be parked");
+/// The most that is kept of the reason why a redriven message was parked before.
+const MAX_EARLIER_REASON_BYTES: usize = 320;
+
+/// The attributes' names and types, and the values of the short ones.
+const OTHER_BYTES: usize = 160;
+
+const _: () = assert!(
+    MAX_REASON_BYTES + MAX_EARLIER_REASON_BYTES + OTHER_BYTES <= MAX_PARKING_BYTES,
+    "every queued message can be parked"
+);
 
 /// The queue that messages come from, and the one for those that cannot be processed.
 pub trait Source {
@@ -56,14 +69,19 @@ impl Source for SqsSource {
     }
 
     async fn park(&self, message: &Message, reason: &str) -> Result<(), SourceError> {
-        self.client
+        let mut call = self
+            .client
             .send_message()
             .queue_url(&self.dlq_url)
             .message_body(&message.body)
-            .message_attributes("reason", string_attribute(shortened(reason)))
+            .message_attributes("reason", string_attribute(shortened(reason, MAX_REASON_BYTES)))
             .message_attributes("message_id", string_attribute(&message.id))
-            .message_attributes("receive_count", string_attribute(&message.receive_count().to_string()))
-            .send()
+            .message_attributes("receive_count", string_attribute(&message.receive_count().to_string()));
+        if let Some(earlier) = message.earlier_reason() {
+            let earlier = shortened(earlier, MAX_EARLIER_REASON_BYTES);
+            call = call.message_attributes(EARLIER_REASON, string_attribute(earlier));
+        }
+        call.send()
             .await
             .map_err(|error| SourceError(call_error(&error).to_string()))
             .and_then(|answer| answer.message_id.map(drop).ok_or(SourceError("the answer names no message".to_owned())))
@@ -75,9 +93,9 @@ fn string_attribute(value: &str) -> MessageAttributeValue {
     MessageAttributeValue::builder().data_type("String").string_value(value).build().expect("it has its type")
 }
 
-/// The reason, cut to the limit.
-fn shortened(reason: &str) -> &str {
-    reason.get(..reason.floor_char_boundary(MAX_REASON_BYTES)).unwrap_or(reason)
+/// A reason, cut to a limit.
+fn shortened(reason: &str, max_bytes: usize) -> &str {
+    reason.get(..reason.floor_char_boundary(max_bytes)).unwrap_or(reason)
 }
 
 #[cfg(test)]
@@ -86,9 +104,9 @@ mod tests {
 
     #[test]
     fn a_long_reason_is_cut_between_two_characters() {
-        assert_eq!(shortened("short"), "short");
+        assert_eq!(shortened("short", 512), "short");
         let long = "\u{1F4B8}".repeat(200);
-        assert_eq!(shortened(&long).len(), 512);
-        assert_eq!(shortened(&format!("a{long}")).len(), 509);
+        assert_eq!(shortened(&long, 512).len(), 512);
+        assert_eq!(shortened(&format!("a{long}"), 512).len(), 509);
     }
 }
