@@ -2,31 +2,22 @@
 //!
 //! A dead letter is a webhook that could not be processed. It stays in the queue for 14 days.
 //!
-//! **Invariant:** looking takes nothing away. A message is hidden from others only while it is looked at, and made visible
-//! again also after an error or Ctrl-C. Only if this program is killed does it stay hidden, for half a minute.
+//! **Invariant:** looking takes nothing away: see `queue`.
 
 mod plan;
 mod redrive;
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    future::pending,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{borrow::Cow, future::pending, process::ExitCode, time::Duration};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Result, bail};
 use aws_config::SdkConfig;
-use aws_sdk_sqs::{
-    Client,
-    types::{ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName},
-};
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use clap::{Args, Subcommand};
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
+use processor::source::EARLIER_REASON;
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
@@ -38,29 +29,16 @@ use shared::{
 
 use crate::{
     columns::{WIDTH, beside},
+    plan::RunOptions,
+    queue::{Queue, WAIT},
     stack::StackOption,
 };
-
-/// The most messages that SQS handles in one call.
-const BATCH: usize = 10;
 
 /// The most dead letters that are looked at. All of them are hidden meanwhile.
 const MAX_LETTERS: usize = 1000;
 
-/// How long a dead letter stays hidden if this program is killed while it looks.
-const HIDDEN: Duration = Duration::from_secs(30);
-
-/// How often dead letters that are held for longer are hidden anew.
-const RENEWAL: Duration = Duration::from_secs(10);
-
-/// How long to wait for more in one call: with no wait, SQS asks only some of its servers.
-const WAIT: Duration = Duration::from_secs(1);
-
 /// The format of the JSON output.
 const VERSION: u32 = 1;
-
-/// The exit code of `plan` and `redrive` if there is nothing to do, or it is refused.
-const NOTHING_TO_DO: u8 = 3;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -71,7 +49,8 @@ pub(crate) enum Command {
     /// Choose dead letters to move back to the webhook queue: prints the list, and changes nothing.
     Plan(plan::Options),
     /// Move the dead letters of a plan back to the webhook queue.
-    Redrive(redrive::Options),
+    #[command(after_help = redrive::HELP)]
+    Redrive(RunOptions),
 }
 
 #[derive(Args)]
@@ -103,11 +82,14 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
         }
         Command::Show(Show { id, json, stack }) => {
             let (letters, _) = runtime.block_on(letters(stack))?;
-            let is_meant = |letter: &&DeadLetter| letter.ids().any(|known| known.starts_with(id.as_str()));
-            match letters.iter().filter(is_meant).collect::<Vec<_>>().as_slice() {
+            match chosen(&letters, id).as_slice() {
                 [letter] => letter.show(*json),
                 [] => bail!("no dead letter of `{}` has an id that begins with `{id}`", stack.name()),
-                several => bail!("{} dead letters have ids that begin with `{id}`; give more of it", several.len()),
+                several => bail!(
+                    "{} dead letters have an id that begins with `{id}`; give the id of one message:\n{}",
+                    several.len(),
+                    several.iter().map(|letter| letter.in_brief()).collect::<String>().trim_end()
+                ),
             }
         }
         Command::Plan(options) => runtime.block_on(plan::run(options)),
@@ -119,6 +101,14 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
 async fn letters(stack: &StackOption) -> Result<(Vec<DeadLetter>, bool)> {
     let found = stack.find().await?;
     DeadLetters::new(&found.aws().await, found.dlq_url).all().await
+}
+
+/// The letters with an id that begins with a text. One whose message has that very id is meant alone.
+fn chosen<'a>(letters: &'a [DeadLetter], id: &str) -> Vec<&'a DeadLetter> {
+    match letters.iter().find(|letter| letter.message.message_id() == Some(id)) {
+        Some(letter) => vec![letter],
+        None => letters.iter().filter(|letter| letter.ids().any(|known| known.starts_with(id))).collect(),
+    }
 }
 
 fn list(letters: &[DeadLetter], more: bool, json: bool, stack: &str) -> Result<ExitCode> {
@@ -152,10 +142,10 @@ fn print_table(letters: &[DeadLetter]) {
         let subject = line.reference.or(line.id).unwrap_or_default();
         table.add_row([
             letter.sent_at.map(|at| age(now, at)).unwrap_or_default(),
-            short(line.delivery.unwrap_or("-")).to_owned(),
-            line.event.unwrap_or_else(|| "-".to_owned()),
-            subject,
-            line.reason.to_owned(),
+            short(line.delivery.unwrap_or(line.message_id)).to_owned(),
+            printable(&line.event.unwrap_or_else(|| letter.without_event().to_owned())).into_owned(),
+            printable(&subject).into_owned(),
+            printable(line.reason).into_owned(),
         ]);
     }
     for row in table.lines() {
@@ -164,19 +154,16 @@ fn print_table(letters: &[DeadLetter]) {
 }
 
 /// The dead-letter queue of a stack.
-pub(crate) struct DeadLetters {
-    sqs: Client,
-    url: String,
-}
+pub(crate) struct DeadLetters(Queue);
 
 impl DeadLetters {
     pub(crate) fn new(aws: &SdkConfig, url: String) -> Self {
-        Self { sqs: Client::new(aws), url }
+        Self(Queue::new(aws, url, "the dead-letter queue", "dead letters"))
     }
 
     /// All dead letters, oldest first, and whether there are more than are looked at.
     pub(crate) async fn all(&self) -> Result<(Vec<DeadLetter>, bool)> {
-        let messages = self.look(WAIT, |_| false, tokio::signal::ctrl_c()).await?;
+        let messages = self.0.look(MAX_LETTERS, WAIT, |_| false, tokio::signal::ctrl_c()).await?;
         let more = messages.len() >= MAX_LETTERS;
         let mut letters: Vec<_> = messages.into_values().map(DeadLetter::read).collect();
         letters.sort_by_key(|letter| letter.sent_at);
@@ -186,91 +173,10 @@ impl DeadLetters {
     /// Why a delivery is in the dead-letter queue. `None`: it was not found there.
     pub(crate) async fn reason(&self, delivery: &str) -> Result<Option<String>> {
         let is_it = |message: &Message| DeadLetter::read(message.clone()).delivery() == Some(delivery);
-        let messages = self.look(Duration::ZERO, is_it, pending()).await?;
+        let messages = self.0.look(MAX_LETTERS, Duration::ZERO, is_it, pending()).await?;
         let mut letters = messages.into_values().map(DeadLetter::read);
         let letter = letters.find(|letter| letter.delivery() == Some(delivery));
         Ok(letter.map(|letter| letter.reason().to_owned()))
-    }
-
-    /// Receives messages until there are no others, until one is found, or until it is interrupted, and makes them visible
-    /// again.
-    async fn look(
-        &self,
-        wait: Duration,
-        found: impl Fn(&Message) -> bool,
-        interrupted: impl Future<Output = std::io::Result<()>>,
-    ) -> Result<BTreeMap<String, Message>> {
-        let mut messages = BTreeMap::new();
-        let looked = tokio::select! {
-            looked = self.receive_into(&mut messages, MAX_LETTERS, wait, found) => looked,
-            _ = interrupted => Err(anyhow!("interrupted")),
-        };
-        self.release(messages.values()).await;
-        looked.map(|()| messages)
-    }
-
-    /// Receives messages, which stay hidden, until there are no others, or until one is found.
-    async fn receive_into(
-        &self,
-        messages: &mut BTreeMap<String, Message>,
-        max: usize,
-        wait: Duration,
-        mut found: impl FnMut(&Message) -> bool,
-    ) -> Result<()> {
-        let mut hidden_at = Instant::now();
-        while messages.len() < max {
-            // Redelivered letters would look as if there were no others. A letter that somebody deleted is not redelivered.
-            if hidden_at.elapsed() > RENEWAL {
-                let _ = self.hide(messages.values(), HIDDEN).await;
-                hidden_at = Instant::now();
-            }
-            let call = self
-                .sqs
-                .receive_message()
-                .queue_url(&self.url)
-                .max_number_of_messages(i32::try_from(BATCH)?)
-                .visibility_timeout(seconds(HIDDEN))
-                .wait_time_seconds(seconds(wait))
-                .message_system_attribute_names(MessageSystemAttributeName::All)
-                .message_attribute_names("All");
-            let received = call.send().await.map_err(aws_sdk_sqs::Error::from);
-            let batch = received.context("cannot read the dead-letter queue")?.messages.unwrap_or_default();
-            let (known, is_found) = (messages.len(), batch.iter().any(&mut found));
-            messages.extend(batch.into_iter().map(|message| (message.message_id.clone().unwrap_or_default(), message)));
-            if messages.len() == known || is_found {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes messages visible.
-    async fn release(&self, messages: impl Iterator<Item = &Message>) {
-        if self.hide(messages, Duration::ZERO).await.is_err() {
-            anstream::eprintln!("Some dead letters stay hidden for {HIDDEN:?}, because SQS did not answer.");
-        }
-    }
-
-    /// Hides messages for a while from now. All are tried.
-    async fn hide(&self, messages: impl Iterator<Item = &Message>, time: Duration) -> Result<()> {
-        let mut result = Ok(());
-        let receipts: Vec<_> = messages.filter_map(|message| message.receipt_handle.clone()).collect();
-        for some in receipts.chunks(BATCH) {
-            let entries = some.iter().enumerate().map(|(index, receipt)| {
-                let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(index.to_string());
-                entry.receipt_handle(receipt).visibility_timeout(seconds(time)).build()
-            });
-            let call = self.sqs.change_message_visibility_batch().queue_url(&self.url);
-            let call = call.set_entries(entries.collect::<Result<_, _>>().ok());
-            let answer = call.send().await.map_err(aws_sdk_sqs::Error::from);
-            let answer = answer.context("cannot change for how long dead letters are hidden").and_then(|answer| {
-                // One that is gone cannot be made visible, and need not.
-                ensure!(time.is_zero() || answer.failed.is_empty(), "somebody else received a dead letter meanwhile");
-                Ok(())
-            });
-            result = result.and(answer);
-        }
-        result
     }
 }
 
@@ -335,7 +241,7 @@ impl DeadLetter {
         Self { message, sent_at, content }
     }
 
-    fn delivery(&self) -> Option<&str> {
+    pub(crate) fn delivery(&self) -> Option<&str> {
         match &self.content {
             Content::Envelope(envelope) => Some(&envelope.delivery.id),
             Content::InInbox { delivery, .. } => Some(delivery),
@@ -345,6 +251,25 @@ impl DeadLetter {
 
     fn ids(&self) -> impl Iterator<Item = &str> {
         self.delivery().into_iter().chain(self.message.message_id())
+    }
+
+    /// What to say in place of an event.
+    fn without_event(&self) -> &'static str {
+        match self.content {
+            Content::Envelope(_) => "unreadable body",
+            Content::InInbox { .. } => "in the inbox",
+            Content::Other => "no webhook",
+        }
+    }
+
+    /// A line that tells it from others with the same delivery.
+    fn in_brief(&self) -> String {
+        let since = self.sent_at.map(|at| format!(", dead since {}", time(at))).unwrap_or_default();
+        format!(
+            "  {}  delivery {}{since}\n",
+            self.message.message_id().unwrap_or_default(),
+            self.delivery().unwrap_or("unknown")
+        )
     }
 
     fn attribute(&self, name: &str) -> Option<&str> {
@@ -378,7 +303,7 @@ impl DeadLetter {
             message_id: self.message.message_id().unwrap_or_default(),
             dead_since: self.sent_at,
             reason: self.reason(),
-            earlier_reason: self.attribute(redrive::EARLIER_REASON),
+            earlier_reason: self.attribute(EARLIER_REASON),
             tries: self.attribute("receive_count"),
             delivery: self.delivery(),
             received_at: delivery.map(|delivery| delivery.received_at),
@@ -405,7 +330,6 @@ impl DeadLetter {
             anstream::println!("{}", serde_json::to_string(&line)?);
             return Ok(ExitCode::SUCCESS);
         }
-        let time = |at: Timestamp| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
         let fact = |name: &str, value: Option<String>| {
             if let Some(value) = value {
                 anstream::println!("{name:<14}{}", beside(14, &printable(&value)));
@@ -462,6 +386,10 @@ pub(crate) fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
 }
 
+fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
 /// How long ago something was, in its largest unit.
 pub(crate) fn age(now: Timestamp, at: Timestamp) -> String {
     let seconds = now.duration_since(at).as_secs().max(0);
@@ -474,7 +402,7 @@ pub(crate) fn age(now: Timestamp, at: Timestamp) -> String {
 }
 
 /// The text without characters that a terminal obeys.
-fn printable(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     let is_obeyed = |c: char| c.is_control() && c != '\n';
     if !text.contains(is_obeyed) {
         return text.into();
@@ -526,10 +454,6 @@ fn indented(text: &str) -> Cow<'_, str> {
         }
     }
     lines.into()
-}
-
-fn seconds(time: Duration) -> i32 {
-    i32::try_from(time.as_secs()).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]

@@ -14,10 +14,14 @@ mod events;
 mod explain;
 mod fake_xendit;
 mod forward;
+mod inbox;
+mod journal;
 mod listen;
 mod logs;
 mod payment;
+mod plan;
 mod project;
+mod queue;
 mod samples;
 mod stack;
 mod status;
@@ -55,6 +59,9 @@ enum Command {
     Explain(explain::Options),
     /// Play Xendit in test mode on this machine: its API, and the webhooks that follow.
     FakeXendit(fake_xendit::Options),
+    /// Find webhooks that wait in the inbox because S3 never notified the processor, and bring them back.
+    #[command(subcommand)]
+    Inbox(inbox::Command),
     /// Show the domain events of a stack while they are published, and hand them to an app on this machine.
     Listen(listen::Options),
     /// Show the story of one payment, payout or refund: its state, and each webhook that changed it.
@@ -81,6 +88,7 @@ fn main() -> ExitCode {
         Command::Events(options) => events::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::FakeXendit(options) => fake_xendit::run(&options),
+        Command::Inbox(command) => inbox::run(&command),
         Command::Listen(options) => listen::run(&options),
         Command::Payment(options) => payment::run(&options),
         Command::Status(options) => status::run(&options),

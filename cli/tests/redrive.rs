@@ -13,16 +13,15 @@ use std::{
     time::Duration,
 };
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use aws_sdk_eventbridge::types::Target;
-use aws_sdk_sqs::types::{Message, MessageAttributeValue, QueueAttributeName};
-use aws_smithy_http_client::Builder;
+use aws_sdk_sqs::types::Message;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::runtime::Runtime;
 
-use self::local::{Stack, command, errors, json};
+use self::local::{
+    Stack,
+    aws::{Aws, envelope, is_applied_once, published},
+    command, errors, fingerprint, journal, json, steps,
+};
 
 const REASONS: [&str; 3] = ["the ledger did not answer", "a bug: the code panicked", "the bus did not answer"];
 
@@ -33,113 +32,6 @@ const ASKED_TEXT: &str = "A BUG";
 /// How many dead letters have each reason. `LETTERS=500 ASKED=200` changes the total and how many are asked for.
 const OF_EACH: usize = 30;
 
-/// The emulated AWS of a local stack.
-struct Aws {
-    runtime: Runtime,
-    config: SdkConfig,
-    sqs: aws_sdk_sqs::Client,
-}
-
-impl Aws {
-    fn of(stack: &Stack) -> Self {
-        let credentials = Credentials::new("local", "local", None, None, "a test");
-        let config = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(stack.text("region").to_owned()))
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .endpoint_url(stack.text("aws_endpoint_url"))
-            .http_client(Builder::new().build_http())
-            .build();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { runtime, sqs: aws_sdk_sqs::Client::new(&config), config }
-    }
-
-    fn create_queue(&self, name: &str) -> String {
-        let created = self.runtime.block_on(self.sqs.create_queue().queue_name(name).send()).unwrap();
-        created.queue_url.unwrap()
-    }
-
-    /// A queue with a copy of each domain event that is published from now on.
-    fn tap(&self, bus: &str) -> String {
-        let events = aws_sdk_eventbridge::Client::new(&self.config);
-        let url = self.create_queue("tap");
-        self.runtime.block_on(async {
-            let call = self.sqs.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::QueueArn);
-            let arn = call.send().await.unwrap().attributes.unwrap().remove(&QueueAttributeName::QueueArn).unwrap();
-            let pattern = r#"{"source":["xendit-hooks"]}"#;
-            events.put_rule().name("tap").event_bus_name(bus).event_pattern(pattern).send().await.unwrap();
-            let target = Target::builder().id("queue").arn(arn).build().unwrap();
-            events.put_targets().rule("tap").event_bus_name(bus).targets(target).send().await.unwrap();
-        });
-        url
-    }
-
-    /// Puts a message into a queue, as the processor puts it into the dead-letter queue.
-    fn send(&self, url: &str, body: &str, reason: Option<&str>) -> String {
-        let reason = reason.map(|reason| {
-            let value = MessageAttributeValue::builder().data_type("String").string_value(reason);
-            [("reason".to_owned(), value.build().unwrap())].into()
-        });
-        let call = self.sqs.send_message().queue_url(url).message_body(body).set_message_attributes(reason);
-        self.runtime.block_on(call.send()).unwrap().message_id.unwrap()
-    }
-
-    /// Receives and deletes all messages of a queue that are visible and fit.
-    fn take(&self, url: &str, fits: impl Fn(&Message) -> bool) -> Vec<Message> {
-        let mut taken = Vec::new();
-        self.runtime.block_on(async {
-            let mut others = Vec::new();
-            loop {
-                let call = self.sqs.receive_message().queue_url(url).max_number_of_messages(10);
-                let messages = call.message_attribute_names("All").send().await.unwrap().messages.unwrap_or_default();
-                if messages.is_empty() {
-                    break;
-                }
-                for message in messages {
-                    let receipt = message.receipt_handle().unwrap().to_owned();
-                    if fits(&message) {
-                        self.sqs.delete_message().queue_url(url).receipt_handle(receipt).send().await.unwrap();
-                        taken.push(message);
-                    } else {
-                        others.push(receipt);
-                    }
-                }
-            }
-            for receipt in others {
-                let call = self.sqs.change_message_visibility().queue_url(url).receipt_handle(receipt);
-                call.visibility_timeout(0).send().await.unwrap();
-            }
-        });
-        taken
-    }
-
-    /// How many messages of a queue are visible, and how many are hidden.
-    fn counts(&self, url: &str) -> (usize, usize) {
-        let names = [
-            QueueAttributeName::ApproximateNumberOfMessages,
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-        ];
-        let call = self.sqs.get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec()));
-        let counts = self.runtime.block_on(call.send()).unwrap().attributes.unwrap();
-        let [visible, hidden] = names.map(|name| counts[&name].parse().unwrap());
-        (visible, hidden)
-    }
-}
-
-/// A message about a paid invoice, as the receiver writes it. Its id, reference and delivery end with `name`.
-fn envelope(name: &str) -> String {
-    let body = format!(
-        "{{\"id\":\"invoice-{name}\",\n \"external_id\": \"order-{name}\", \"user_id\":\"u\", \"status\":\"PAID\",
-            \"merchant_name\":\"Toko \u{e9}\u{1F4B8}\", \"amount\":10000.10,\"paid_amount\":10000.10, \"currency\":\"IDR\",
-            \"paid_at\":\"2026-01-02T03:00:00Z\", \"created\":\"2026-01-02T02:00:00Z\"}}"
-    );
-    json!({
-        "v": 1, "id": format!("delivery-{name}"), "received_at": "2026-01-02T03:04:05Z", "environment": "test",
-        "token": "local", "content_type": "application/json", "body": body,
-    })
-    .to_string()
-}
-
 /// The dead letters as they are listed, by their message ids.
 fn listed(stack: &Stack) -> BTreeMap<String, Value> {
     let output = stack.run(&["dlq", "list", "--json"]);
@@ -148,32 +40,8 @@ fn listed(stack: &Stack) -> BTreeMap<String, Value> {
     letters.map(|letter| (letter["message_id"].as_str().unwrap().to_owned(), letter)).collect()
 }
 
-fn fingerprint(plan: &Value) -> &str {
-    plan["fingerprint"].as_str().unwrap_or_else(|| panic!("{plan}"))
-}
-
-fn journal(plan: &Value) -> PathBuf {
-    Path::new(plan["file"].as_str().unwrap()).with_extension("journal")
-}
-
-/// How often a step is in a journal.
-fn steps(journal: &Path, step: &str) -> usize {
-    fs::read_to_string(journal).unwrap_or_default().matches(&format!(r#""step":"{step}""#)).count()
-}
-
 fn number(name: &str) -> Option<usize> {
     env::var(name).ok().map(|number| number.parse().unwrap())
-}
-
-/// The ids of the subjects about which events were published, one for each event.
-fn published(aws: &Aws, tap: &str) -> Vec<String> {
-    let events = aws.take(tap, |_| true);
-    let read = |message: &Message| {
-        let event: Value = serde_json::from_str(message.body().unwrap()).unwrap();
-        assert_eq!(event["detail-type"], "invoice.paid", "{event}");
-        event["detail"]["subject"]["id"].as_str().unwrap().to_owned()
-    };
-    events.iter().map(read).collect()
 }
 
 #[test]
@@ -268,19 +136,6 @@ fn two_kills_in_the_middle_change_nothing(stack: &Stack, aws: &Aws) {
     aws.take(dlq, |_| true);
 }
 
-/// Each invoice is in the ledger, and changed once.
-fn is_applied_once<'a>(stack: &Stack, names: impl IntoIterator<Item = &'a String>) {
-    for name in names {
-        let reference = format!("order-{name}");
-        let wait = stack.run(&["wait", "--reference", &reference, "--phase", "paid"]);
-        assert!(wait.status.success(), "{wait:?}");
-        let story = json(&stack.run(&["payment", &reference, "--json"]));
-        let history = story["history"].as_array().unwrap();
-        assert_eq!((history.len(), &history[0]["delivery"]), (1, &json!(format!("delivery-{name}"))), "{story}");
-        assert_eq!(history[0]["token"], "local");
-    }
-}
-
 /// A kill at each point of a move, as the queues and the journal are left by it.
 fn a_kill_between_two_steps_changes_nothing(stack: &Stack, aws: &Aws) {
     let (dlq, queue) = (stack.text("dlq_url"), stack.text("queue_url"));
@@ -290,7 +145,7 @@ fn a_kill_between_two_steps_changes_nothing(stack: &Stack, aws: &Aws) {
     let ids = names.each_ref().map(|name| aws.send(dlq, &envelope(name), Some("why")));
     let plan = json(&stack.run(&["dlq", "plan", "--reason", "why", "--json"]));
     let line = |index: usize, step: &str| {
-        json!({ "at": "2026-01-02T03:04:05Z", "step": step, "message_id": ids[index] }).to_string() + "\n"
+        json!({ "at": "2026-01-02T03:04:05Z", "step": step, "id": ids[index] }).to_string() + "\n"
     };
     let begun = (0..4).map(|index| line(index, "sending")).chain([line(2, "sent"), line(3, "sent")]);
     // The last line is cut short.

@@ -1,37 +1,20 @@
-//! Plan: which dead letters a redrive will move. It is made by looking, kept in a file, and named by the digest of that file.
-//!
-//! **Invariant:** a plan never changes. A file whose content does not have the digest in its name is refused.
+//! `dlq plan`: which dead letters a redrive will move.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, path::Path, process::ExitCode, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Args, builder::PossibleValuesParser};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use shared::lifecycle::Kind;
 
-use super::{DeadLetter, DeadLetters, Line, MAX_LETTERS, NOTHING_TO_DO, VERSION, print_table, redrive::Refused};
+use super::{DeadLetter, DeadLetters, Line, MAX_LETTERS, VERSION, print_table};
 use crate::{
     columns::beside,
     duration,
-    stack::{self, Stack, StackOption},
+    plan::{Content, NOTHING_TO_DO, Plan},
+    stack::{Stack, StackOption},
 };
-
-/// How long a plan can be run.
-const VALID: Duration = Duration::from_hours(24);
-
-/// How long the file of a plan is kept: as long as SQS keeps a dead letter.
-const KEPT: Duration = Duration::from_hours(14 * 24);
-
-/// The bytes of the digest that name a plan.
-const FINGERPRINT_BYTES: usize = 6;
 
 const HELP: &str = "\
 A dead letter is chosen if all options that are given fit. Without one, all dead letters are.
@@ -68,14 +51,15 @@ pub(crate) struct Options {
 
 /// What a redrive will move, from where to where.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Plan {
-    version: u32,
-    created_at: Timestamp,
-    /// The stack's name.
-    stack: String,
+pub(super) struct PlannedRedrive {
     pub(super) dlq_url: String,
     pub(super) queue_url: String,
     pub(super) letters: Vec<Planned>,
+}
+
+impl Content for PlannedRedrive {
+    const MADE_BY: &'static str = "dlq plan";
+    const RUN_BY: &'static str = "dlq redrive";
 }
 
 /// A dead letter in a plan.
@@ -123,42 +107,36 @@ pub(super) async fn run(options: &Options) -> Result<ExitCode> {
     let now = Timestamp::now();
     let chosen = letters.into_iter().filter(|letter| options.chooses(letter, now));
     let chosen: Vec<_> = chosen.take(options.limit.unwrap_or(usize::MAX)).collect();
-    let plan = Plan {
-        version: VERSION,
-        created_at: now,
-        stack: options.stack.name().to_owned(),
-        dlq_url: stack.dlq_url,
-        queue_url: stack.queue_url,
-        letters: chosen.iter().map(Planned::of).collect(),
-    };
-    let saved = if chosen.is_empty() { None } else { Some(plan.save(&folder())?) };
+    let letters = chosen.iter().map(Planned::of).collect();
+    let Stack { dlq_url, queue_url, .. } = stack;
+    let plan = Plan::new(&options.stack, PlannedRedrive { dlq_url, queue_url, letters });
+    let saved = if chosen.is_empty() { None } else { Some(plan.save()?) };
     let reasons = reasons(&chosen);
     if options.json {
         let report = Report {
             version: VERSION,
-            fingerprint: saved.as_ref().map(|(fingerprint, _)| fingerprint.as_str()),
-            file: saved.as_ref().map(|(_, file)| file.as_path()),
+            fingerprint: saved.as_ref().map(|saved| saved.fingerprint.as_str()),
+            file: saved.as_ref().map(|saved| saved.file.as_path()),
             created_at: now,
-            stack: &plan.stack,
-            dlq_url: &plan.dlq_url,
-            queue_url: &plan.queue_url,
+            stack: options.stack.name(),
+            dlq_url: &plan.content.dlq_url,
+            queue_url: &plan.content.queue_url,
             complete: !more,
             reasons,
             letters: chosen.iter().map(|letter| letter.line(false)).collect(),
         };
         anstream::println!("{}", serde_json::to_string(&report)?);
-    } else if let Some((fingerprint, _)) = &saved {
+    } else if let Some(saved) = &saved {
         print_table(&chosen);
         anstream::println!("\n{} of {in_all} dead letters:", chosen.len());
         for Count { reason, count } in reasons {
             anstream::println!("  {count:>5}  {}", beside(9, reason));
         }
-        let stack = if plan.stack == "local" { String::new() } else { format!(" --stack {}", plan.stack) };
         anstream::println!("\nNothing was changed. Within a day, this moves them to the webhook queue:");
-        anstream::println!("  xendit-hooks dlq redrive {fingerprint}{stack}");
+        anstream::println!("  {}", plan.command_line(&saved.fingerprint));
     } else {
         let which = if in_all == 0 { "is empty" } else { "holds none that fits" };
-        anstream::eprintln!("The dead-letter queue of `{}` {which}. No plan was made.", plan.stack);
+        anstream::eprintln!("The dead-letter queue of `{}` {which}. No plan was made.", options.stack.name());
     }
     Ok(if saved.is_some() { ExitCode::SUCCESS } else { ExitCode::from(NOTHING_TO_DO) })
 }
@@ -195,71 +173,6 @@ impl Planned {
             delivery: letter.delivery().map(str::to_owned),
             reason: letter.reason().to_owned(),
             dead_since: letter.sent_at,
-        }
-    }
-}
-
-impl Plan {
-    /// Writes the plan to its file, and returns its fingerprint and the file. Old plans are removed.
-    fn save(&self, folder: &Path) -> Result<(String, PathBuf)> {
-        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        remove_old(folder);
-        let content = serde_json::to_vec(self)?;
-        let fingerprint = fingerprint(&content);
-        let file = file(folder, &fingerprint);
-        fs::write(&file, content).with_context(|| format!("cannot write {}", file.display()))?;
-        Ok((fingerprint, file))
-    }
-
-    /// Reads a plan, and the file for its journal.
-    pub(super) fn load(folder: &Path, named: &str) -> Result<(Self, PathBuf)> {
-        // A fingerprint becomes a file's name.
-        let is_one = named.len() == 2 * FINGERPRINT_BYTES && named.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let unknown = || Refused::Unknown(named.to_owned());
-        let file = if is_one { file(folder, named) } else { return Err(unknown().into()) };
-        let content = fs::read(&file).map_err(|_| unknown())?;
-        if fingerprint(&content) != named {
-            return Err(Refused::Changed(file).into());
-        }
-        let plan = serde_json::from_slice(&content).with_context(|| format!("cannot read {}", file.display()))?;
-        Ok((plan, file.with_extension("journal")))
-    }
-
-    /// Refuses a plan for another stack.
-    pub(super) fn check_stack(&self, stack: &Stack) -> Result<(), Refused> {
-        if (&self.dlq_url, &self.queue_url) != (&stack.dlq_url, &stack.queue_url) {
-            return Err(Refused::OtherStack { planned: self.stack.clone(), dlq_url: self.dlq_url.clone() });
-        }
-        Ok(())
-    }
-
-    /// Refuses a plan that is too old.
-    pub(super) fn check_age(&self, now: Timestamp) -> Result<(), Refused> {
-        let age = Duration::try_from(now.duration_since(self.created_at)).unwrap_or_default();
-        if age > VALID { Err(Refused::Old) } else { Ok(()) }
-    }
-}
-
-/// The folder with the plans and their journals.
-pub(super) fn folder() -> PathBuf {
-    stack::state().join("plans")
-}
-
-fn file(folder: &Path, fingerprint: &str) -> PathBuf {
-    folder.join(format!("{fingerprint}.json"))
-}
-
-fn fingerprint(content: &[u8]) -> String {
-    let digest = Sha256::digest(content);
-    hex::encode(digest.iter().take(FINGERPRINT_BYTES).copied().collect::<Vec<_>>())
-}
-
-/// Removes plans and journals whose dead letters SQS does not keep any more. What cannot be removed now can be later.
-fn remove_old(folder: &Path) {
-    let Some(limit) = SystemTime::now().checked_sub(KEPT) else { return };
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.metadata().and_then(|it| it.modified()).is_ok_and(|at| at < limit) {
-            let _ = fs::remove_file(entry.path());
         }
     }
 }
@@ -322,27 +235,5 @@ mod tests {
         let letters = ["a", "b", "b"].map(|reason| letter(reason, 1));
         let counts = reasons(&letters).into_iter().map(|it| (it.reason, it.count)).collect::<Vec<_>>();
         assert_eq!(counts, [("b", 2), ("a", 1)]);
-    }
-
-    #[test]
-    fn a_plan_is_found_by_its_fingerprint_and_refused_if_it_was_changed_or_is_old() {
-        let folder = std::env::temp_dir().join(format!("xendit-hooks-plan-{}", std::process::id()));
-        let created_at = Timestamp::UNIX_EPOCH;
-        let letters = vec![Planned::of(&letter("why", 1))];
-        let urls = ["dlq", "queue"].map(str::to_owned);
-        let [dlq_url, queue_url] = urls;
-        let plan = Plan { version: VERSION, created_at, stack: "local".to_owned(), dlq_url, queue_url, letters };
-        let (fingerprint, file) = plan.save(&folder).unwrap();
-        let (loaded, journal) = Plan::load(&folder, &fingerprint).unwrap();
-        assert_eq!((loaded.letters[0].message_id.as_str(), journal.extension().unwrap()), ("m", "journal".as_ref()));
-        assert!(loaded.check_age(Timestamp::from_second(86_400).unwrap()).is_ok());
-        assert!(matches!(loaded.check_age(Timestamp::from_second(86_401).unwrap()), Err(Refused::Old)));
-
-        let refused = |named: &str| Plan::load(&folder, named).unwrap_err().downcast::<Refused>().unwrap();
-        assert!(matches!(refused("000000000000"), Refused::Unknown(_)));
-        assert!(matches!(refused("../../../etc"), Refused::Unknown(_)));
-        fs::write(&file, fs::read_to_string(&file).unwrap().replace("\"m\"", "\"x\"")).unwrap();
-        assert!(matches!(refused(&fingerprint), Refused::Changed(_)));
-        fs::remove_dir_all(folder).unwrap();
     }
 }

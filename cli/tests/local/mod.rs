@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
+pub(crate) mod aws;
+
 use std::{
     env, fs,
     io::{BufRead as _, BufReader, Write as _},
@@ -129,4 +131,17 @@ pub(crate) fn errors(output: &Output) -> String {
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+pub(crate) fn fingerprint(plan: &Value) -> &str {
+    plan["fingerprint"].as_str().unwrap_or_else(|| panic!("{plan}"))
+}
+
+pub(crate) fn journal(plan: &Value) -> PathBuf {
+    Path::new(plan["file"].as_str().unwrap()).with_extension("journal")
+}
+
+/// How often a step is in a journal.
+pub(crate) fn steps(journal: &Path, step: &str) -> usize {
+    fs::read_to_string(journal).unwrap_or_default().matches(&format!(r#""step":"{step}""#)).count()
 }
