@@ -486,6 +486,14 @@ def tap(template):
         yield "The tap is on by default: every stack would keep, and pay for, copies that nobody reads."
 
 
+def replayed(template):
+    queue = properties(template, "ReplayQueue")
+    if queue.get("MessageRetentionPeriod") != 86400:
+        yield "ReplayQueue does not keep events for the day in which a plan can be run, or keeps personal data for longer."
+    if queue.get("MaximumMessageSize") != 1048576:
+        yield "ReplayQueue does not accept messages of 1 MiB: EventBridge would drop large events."
+
+
 def archived(template):
     archive = properties(template, "EventArchive")
     if show(archive.get("SourceArn")) != "<EventBus.Arn>" or archive["EventPattern"] != {"source": ["xendit-hooks"]}:
@@ -819,6 +827,11 @@ RESOURCE_POLICIES = {
         without_tls("sqs:*", "<TapQueue.Arn>"),
         "Allow events.amazonaws.com sqs:SendMessage on <TapQueue.Arn> if ArnEquals aws:SourceArn=<TapRule.Arn>",
     }),
+    "ReplayQueuePolicy": ("ReplayQueue", {
+        without_tls("sqs:*", "<ReplayQueue.Arn>"),
+        "Allow events.amazonaws.com sqs:SendMessage on <ReplayQueue.Arn> if ArnLike aws:SourceArn="
+        "arn:<AWS::Partition>:events:<AWS::Region>:<AWS::AccountId>:rule/<EventBus.Name>/xendit-hooks-replay-*",
+    }),
     "AlarmTopicPolicy": ("AlarmTopic", {
         without_tls("sns:Publish", "<AlarmTopic>"),
         "Allow cloudwatch.amazonaws.com sns:Publish on <AlarmTopic> if StringEquals aws:SourceAccount=<AWS::AccountId>",
@@ -930,7 +943,7 @@ CONDITIONAL = {
     **dict.fromkeys(("TapQueue", "TapQueuePolicy", "TapRule"), "HasTap"),
 }
 POLICY = {
-    "Action", "ArnEquals", "Bool", "Condition", "Effect", "ForAllValues:StringEquals", "Null", "PolicyDocument", "Principal",
+    "Action", "ArnEquals", "ArnLike", "Bool", "Condition", "Effect", "ForAllValues:StringEquals", "Null", "PolicyDocument", "Principal",
     "Resource", "Service", "Sid", "Statement", "StringEquals", "Version", "aws:SecureTransport", "aws:SourceAccount",
     "aws:SourceArn", "events:source",
 }
@@ -1018,6 +1031,7 @@ OUTPUTS = {
     "LedgerTableName": "<LedgerTable>",
     "EventBusName": "<EventBus.Name>",
     "EventArchiveName": "<EventArchive>",
+    "ReplayQueueUrl": "<ReplayQueue>",
     "TapQueueUrl": "<TapQueue>",
     "AlarmTopicArn": "<AlarmTopic>",
     "ReceiverFunctionName": "<ReceiverFunction>",
@@ -1162,6 +1176,7 @@ RULES = {
         change("DeadLetterQueuePolicy", "Properties", "Queues", to=[{"Ref": "WebhookQueue"}]),
         policy_change("TapQueuePolicy", 1, "Principal", to="*"),
         policy_change("TapQueuePolicy", 1, "Condition", to=None),
+        policy_change("ReplayQueuePolicy", 1, "Condition", to=None),
     ],
     least_privilege: [
         role_change("ReceiverRole", 0, "Action", to=["sqs:*"]),
@@ -1206,6 +1221,10 @@ RULES = {
     archived: [
         change("EventArchive", "Properties", "EventPattern", to={"source": ["xendit"]}),
         change("EventArchive", "Properties", "SourceArn", to={"Fn::Sub": "arn:aws:events:x:1:event-bus/default"}),
+    ],
+    replayed: [
+        change("ReplayQueue", "Properties", "MessageRetentionPeriod", to=1209600),
+        change("ReplayQueue", "Properties", "MaximumMessageSize", to=None),
     ],
     tap: [
         change("TapRule", "Properties", "EventPattern", to={"source": ["xendit-hooks"], "detail-type": ["invoice.paid"]}),

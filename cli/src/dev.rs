@@ -261,6 +261,8 @@ fn describe(
         tap_queue_url: Some(names.tap_queue_url.clone()),
         xendit_api_url: Some(xendit.url().to_owned()),
         xendit_api_key: xendit.shown_key(),
+        replay_queue_url: Some(names.replay_queue_url.clone()),
+        archive: Some(names.archive.clone()),
         console_url: Some(console_url),
         log_dir: Some(children.logs.clone()),
         deployed: None,

@@ -22,6 +22,7 @@ mod payment;
 mod plan;
 mod project;
 mod queue;
+mod replay;
 mod samples;
 mod stack;
 mod status;
@@ -70,6 +71,9 @@ enum Command {
     Status(status::Options),
     /// Show the webhooks of a stack while they come: what became of each, and why.
     Tail(tail::Options),
+    /// Hand domain events from the archive again to one consumer.
+    #[command(subcommand)]
+    Replay(replay::Command),
     /// Send a bundled webhook, a story of several, or a file, and say what became of it.
     Trigger(trigger::Options),
     /// Create callback tokens and their digests.
@@ -93,6 +97,7 @@ fn main() -> ExitCode {
         Command::Payment(options) => payment::run(&options),
         Command::Status(options) => status::run(&options),
         Command::Tail(options) => tail::run(&options),
+        Command::Replay(command) => replay::run(&command),
         Command::Trigger(options) => trigger::run(&options),
         Command::Token(command) => token::run(&command),
         Command::Wait(options) => wait::run(&options),

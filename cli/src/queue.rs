@@ -23,7 +23,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use crate::journal::{Journal, Step};
 
 /// The most messages that SQS handles in one call.
-const BATCH: usize = 10;
+pub(crate) const BATCH: usize = 10;
 
 /// How long a message stays hidden if this program is killed while it looks.
 const HIDDEN: Duration = Duration::from_secs(30);

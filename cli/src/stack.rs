@@ -73,6 +73,12 @@ pub(crate) struct Stack {
     /// The key of the fake. Any other key is in the environment only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) xendit_api_key: Option<String>,
+    /// The queue through which `xendit-hooks replay` takes events from the archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replay_queue_url: Option<String>,
+    /// The archive of the bus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) archive: Option<String>,
     /// The console of a local stack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) console_url: Option<String>,
@@ -195,6 +201,8 @@ impl Stack {
             tap_queue_url: output("TapQueueUrl").ok(),
             xendit_api_url: None,
             xendit_api_key: None,
+            replay_queue_url: output("ReplayQueueUrl").ok(),
+            archive: output("EventArchiveName").ok(),
             console_url: None,
             log_dir: None,
             deployed: Some(deployed),

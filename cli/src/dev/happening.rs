@@ -236,7 +236,7 @@ mod tests {
     async fn an_error_of_the_emulated_aws_is_a_problem_of_one_row_and_no_loss() {
         let nowhere = serde_json::json!({
             "endpoint": "http://127.0.0.1:9", "queue_url": "", "dlq_url": "", "published_url": "",
-            "forwarded_url": "", "tap_queue_url": "", "inbox": "", "table": "t", "bus": "",
+            "forwarded_url": "", "tap_queue_url": "", "replay_queue_url": "", "archive": "", "inbox": "", "table": "t", "bus": "",
         });
         let aws = LocalAws::connect(serde_json::from_value::<Names>(nowhere).unwrap());
         for body in [r#"{"event":"x"}"#, "not JSON"] {

@@ -54,6 +54,10 @@ pub(super) struct Names {
     pub(super) forwarded_url: String,
     /// The queue with a copy of each published event for `xendit-hooks listen`.
     pub(super) tap_queue_url: String,
+    /// The queue for `xendit-hooks replay`.
+    pub(super) replay_queue_url: String,
+    /// The archive of the bus.
+    pub(super) archive: String,
     pub(super) inbox: String,
     pub(super) table: String,
     pub(super) bus: String,

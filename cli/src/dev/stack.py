@@ -18,6 +18,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 CREATED_TYPES = {
     "AWS::DynamoDB::Table",
+    "AWS::Events::Archive",
     "AWS::Events::EventBus",
     "AWS::Events::Rule",
     "AWS::S3::Bucket",
@@ -27,14 +28,18 @@ CREATED_TYPES = {
 # that it has in a deployed test stack, so that a rule or an app needs no other setting here.
 NAMES = {
     "DeadLetterQueue": ("QueueName", "xendit-hooks-dead-letters"),
+    "EventArchive": ("ArchiveName", "xendit-hooks-test"),
     "EventBus": ("Name", "xendit-hooks-test"),
     "InboxBucket": ("BucketName", "xendit-hooks-inbox"),
     "LedgerTable": ("TableName", "xendit-hooks-ledger"),
+    "ReplayQueue": ("QueueName", "xendit-hooks-replay"),
     "TapQueue": ("QueueName", "xendit-hooks-tap"),
     "TapRule": ("Name", "xendit-hooks-tap"),
     "WebhookQueue": ("QueueName", "xendit-hooks-webhooks"),
 }
 STACK = "xendit-hooks"
+# moto replays an archive to all rules of the bus, whatever rule was asked for. These rules leave replays out.
+NO_REPLAYS = {"replay-name": [{"exists": False}]}
 PARAMETERS = {"Environment": "test", "CallbackTokens": "local=" + 64 * "0", "Tap": "on"}
 # What EventBridge hands to a target. moto's own template leaves out the account, and replaces a `<id>` in the detail.
 ENVELOPE = {
@@ -68,6 +73,10 @@ def resources(path):
         created[name].setdefault("Properties", {})[key] = value
         # The dependencies, such as a policy, are not created here.
         created[name].pop("DependsOn", None)
+    # moto's CloudFormation reads an archive's pattern as text only.
+    archive = created["EventArchive"]["Properties"]
+    archive["EventPattern"] = json.dumps(archive["EventPattern"])
+    created["TapRule"]["Properties"]["EventPattern"] |= NO_REPLAYS
     for target in created["TapRule"]["Properties"]["Targets"]:
         target["InputTransformer"] = ENVELOPE
     sections = {key: plain[key] for key in ("Parameters", "Conditions", "Mappings") if key in plain}
@@ -108,7 +117,8 @@ def create(path, endpoint):
     # A rule like a merchant's, with two copies of each published event: one for the report of `xendit-hooks dev`, and one for
     # its `--forward-to` and `--show-events`. The tap's copies are for `xendit-hooks listen`.
     bus = NAMES["EventBus"][1]
-    events.put_rule(Name="published", EventBusName=bus, EventPattern=json.dumps({"source": ["xendit-hooks"]}))
+    pattern = json.dumps({"source": ["xendit-hooks"], **NO_REPLAYS})
+    events.put_rule(Name="published", EventBusName=bus, EventPattern=pattern)
     for copy in ("published", "forwarded"):
         copies = sqs.create_queue(QueueName=f"{STACK}-{copy}")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=copies, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -121,6 +131,8 @@ def create(path, endpoint):
         "published_url": url(f"{STACK}-published"),
         "forwarded_url": url(f"{STACK}-forwarded"),
         "tap_queue_url": url(NAMES["TapQueue"][1]),
+        "replay_queue_url": url(NAMES["ReplayQueue"][1]),
+        "archive": NAMES["EventArchive"][1],
         "inbox": NAMES["InboxBucket"][1],
         "table": NAMES["LedgerTable"][1],
         "bus": bus,

@@ -41,17 +41,29 @@ impl Aws {
 
     /// A queue with a copy of each domain event that is published from now on.
     pub(crate) fn tap(&self, bus: &str) -> String {
+        self.consumer(bus, "tap", &json!({ "source": ["xendit-hooks"] }))
+    }
+
+    /// A rule of a pattern, and the queue that it leads to, which have the same name.
+    pub(crate) fn consumer(&self, bus: &str, name: &str, pattern: &Value) -> String {
         let events = aws_sdk_eventbridge::Client::new(&self.config);
-        let url = self.create_queue("tap");
+        let url = self.create_queue(name);
         self.runtime.block_on(async {
             let call = self.sqs.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::QueueArn);
             let arn = call.send().await.unwrap().attributes.unwrap().remove(&QueueAttributeName::QueueArn).unwrap();
-            let pattern = r#"{"source":["xendit-hooks"]}"#;
-            events.put_rule().name("tap").event_bus_name(bus).event_pattern(pattern).send().await.unwrap();
+            let call = events.put_rule().name(name).event_bus_name(bus).event_pattern(pattern.to_string());
+            call.send().await.unwrap();
             let target = Target::builder().id("queue").arn(arn).build().unwrap();
-            events.put_targets().rule("tap").event_bus_name(bus).targets(target).send().await.unwrap();
+            events.put_targets().rule(name).event_bus_name(bus).targets(target).send().await.unwrap();
         });
         url
+    }
+
+    /// The names of all rules of a bus.
+    pub(crate) fn rules(&self, bus: &str) -> Vec<String> {
+        let events = aws_sdk_eventbridge::Client::new(&self.config);
+        let rules = self.runtime.block_on(events.list_rules().event_bus_name(bus).send()).unwrap();
+        rules.rules().iter().map(|rule| rule.name().unwrap().to_owned()).collect()
     }
 
     /// Puts a message into a queue, as the processor puts it into the dead-letter queue.
