@@ -23,7 +23,7 @@ use crate::{
 };
 
 const HELP: &str = "\
-An object is chosen if the ledger does not know what its webhook says, or if the webhook's events are not published, and
+An object is chosen if the ledger does not know what its webhook says, or if the webhook's events are not published, and \
 if it is not in the dead-letter queue: `dlq plan` is for those. It may still be on its way. Sent twice, it is applied once.
 Exit codes: 0 a plan was made; 1 an error; 2 a wrong option; 3 no object was chosen.";
 

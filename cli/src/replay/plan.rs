@@ -33,8 +33,8 @@ const MAX_EVENTS: usize = 1000;
 const ARCHIVED: SignedDuration = SignedDuration::from_mins(10);
 
 const HELP: &str = "\
-An event is chosen if the consumer's rule matches it, and if it fits everything that is asked for. The consumer is one
-SQS queue. A rule with another target, such as a function, is refused: docs/operations.md says how EventBridge itself
+An event is chosen if the consumer's rule matches it, and if it fits everything that is asked for. The consumer is one \
+SQS queue. A rule with another target, such as a function, is refused: docs/operations.md says how EventBridge itself \
 replays to a rule, by time only. So are a FIFO queue, and a target with an InputPath or an InputTransformer.
 Exit codes: 0 a plan was made; 1 an error; 2 a wrong option; 3 no event was chosen.";
 
