@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, io::IsTerminal as _};
 
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+
 /// The width of all output.
 pub(crate) const WIDTH: usize = 80;
 
@@ -36,6 +38,21 @@ pub(crate) fn message(indent: usize, text: &str) -> Cow<'_, str> {
         return text.into();
     }
     text.lines().map(|line| beside(indent, line)).collect::<Vec<_>>().join("\n").into()
+}
+
+/// A table without lines, whose cells are wrapped until it fits.
+pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(u16::try_from(WIDTH).unwrap_or(u16::MAX)).set_header(header);
+    table
+}
+
+/// Prints a table, without spaces at the ends of its lines.
+pub(crate) fn print_table(table: &Table) {
+    for row in table.lines() {
+        anstream::println!("{}", row.trim_end());
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,6 @@ use aws_config::SdkConfig;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use clap::{Args, Subcommand};
-use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use processor::source::EARLIER_REASON;
@@ -28,7 +27,7 @@ use shared::{
 };
 
 use crate::{
-    columns::{WIDTH, beside},
+    columns::{self, beside},
     plan::RunOptions,
     queue::{Queue, WAIT},
     stack::StackOption,
@@ -131,12 +130,7 @@ fn list(letters: &[DeadLetter], more: bool, json: bool, stack: &str) -> Result<E
 
 fn print_table(letters: &[DeadLetter]) {
     let now = Timestamp::now();
-    let mut table = Table::new();
-    table
-        .load_style(NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(u16::try_from(WIDTH).unwrap_or(u16::MAX));
-    table.set_header(["age", "delivery", "event", "reference or id", "reason"]);
+    let mut table = columns::table(["age", "delivery", "event", "reference or id", "reason"]);
     for letter in letters {
         let line = letter.line(false);
         let subject = line.reference.or(line.id).unwrap_or_default();
@@ -148,9 +142,7 @@ fn print_table(letters: &[DeadLetter]) {
             printable(line.reason).into_owned(),
         ]);
     }
-    for row in table.lines() {
-        anstream::println!("{}", row.trim_end());
-    }
+    columns::print_table(&table);
 }
 
 /// The dead-letter queue of a stack.

@@ -10,13 +10,13 @@ use std::{
 use anyhow::{Context as _, Result};
 use aws_sdk_sqs::types::QueueAttributeName;
 use clap::Args;
-use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Found, Inbox, Line, Object, State, VERSION};
 use crate::{
-    dlq::{DeadLetters, WIDTH, age, printable, short},
+    columns,
+    dlq::{DeadLetters, age, printable, short},
     duration,
     plan::{Content, NOTHING_TO_DO, Plan},
     stack::{Stack, StackOption},
@@ -194,9 +194,7 @@ fn counts(found: &[Found]) -> Vec<(String, usize)> {
 }
 
 fn print_table(found: &[Found], now: Timestamp) {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
-    table.set_header(["age", "delivery", "event", "reference or id", "state"]);
+    let mut table = columns::table(["age", "delivery", "event", "reference or id", "state"]);
     for found in found {
         let line = found.line();
         table.add_row([
@@ -207,9 +205,7 @@ fn print_table(found: &[Found], now: Timestamp) {
             line.state,
         ]);
     }
-    for row in table.lines() {
-        anstream::println!("{}", row.trim_end());
-    }
+    columns::print_table(&table);
 }
 
 impl Options {

@@ -8,7 +8,6 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, builder::PossibleValuesParser};
-use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use shared::lifecycle::Kind;
@@ -19,7 +18,8 @@ use super::{
     consumer::Consumer,
 };
 use crate::{
-    dlq::{WIDTH, printable, short},
+    columns,
+    dlq::{printable, short},
     duration,
     listen::Filter,
     plan::{Content, NOTHING_TO_DO, Plan},
@@ -210,9 +210,7 @@ fn counts(events: &[Planned]) -> Vec<(&str, usize)> {
 }
 
 fn print_table(events: &[Planned]) {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
-    table.set_header(["published (UTC)", "event", "type", "reference or id"]);
+    let mut table = columns::table(["published (UTC)", "event", "type", "reference or id"]);
     for event in events {
         table.add_row([
             event.time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
@@ -221,9 +219,7 @@ fn print_table(events: &[Planned]) {
             printable(event.reference.as_ref().unwrap_or(&event.subject)).into_owned(),
         ]);
     }
-    for row in table.lines() {
-        anstream::println!("{}", row.trim_end());
-    }
+    columns::print_table(&table);
 }
 
 /// The name of a queue, which its URL ends with.
