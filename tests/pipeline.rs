@@ -4,13 +4,16 @@
 
 use std::collections::BTreeSet;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use lambda_http::http::Request;
 use ledger::item::Item;
 use processor::config::TokenAccounts;
 use receiver::verify::TOKEN_HEADER;
 use serde_json::{Value, json};
-use shared::envelope::{Envelope, Environment, MAX_QUEUED_BYTES};
+use shared::{
+    canary,
+    envelope::{Envelope, Environment, MAX_QUEUED_BYTES},
+};
 use tests::{
     faults::{BusMode, InboxMode, LedgerMode, QueueMode, SourceMode},
     fixture::{self, LOCAL_TOKEN},
@@ -112,6 +115,28 @@ async fn a_duplicate_publishes_nothing() {
     story.only_event();
     assert_eq!(story.item().history.len(), 1);
     assert_eq!(story.ledger.calls(), ["insert", "clear", "insert"], "a duplicate costs one refused write");
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_number_of_canaries_is_one_bounded_item_and_no_event() {
+    let story = Story::with_token_accounts(TokenAccounts::parse("local=acc-1").unwrap());
+    let canary = |second: i64| canary::body(Timestamp::from_second(1_767_225_600 + second).unwrap());
+    for second in 0..60 {
+        let request = WebhookRequest::of(canary(second)).to("/webhook/canary");
+        assert_eq!(story.send(request).await.status(), 200);
+        story.pump().await;
+        let last = story.item().history.last().unwrap().clone();
+        assert_eq!((last.stage.as_str(), last.quiet), ("canary.seen", true));
+    }
+    let item = story.item();
+    assert_eq!((item.key.as_str(), item.history.len(), item.forgotten), ("test#canary#xendit-hooks", 50, 10));
+    assert!(item.outbox.is_empty() && item.open.is_none() && item.reference.is_none());
+    // A repetition, and one that was late.
+    story.post(canary(59)).await;
+    story.post(canary(7)).await;
+    story.drain().await;
+    assert_eq!(story.item(), item);
+    assert_eq!((story.published().len(), story.parked_reasons().len()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

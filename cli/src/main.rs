@@ -24,6 +24,7 @@ mod project;
 mod queue;
 mod replay;
 mod samples;
+mod smoke;
 mod stack;
 mod status;
 mod tail;
@@ -67,6 +68,8 @@ enum Command {
     Listen(listen::Options),
     /// Show the story of one payment, payout or refund: its state, and each webhook that changed it.
     Payment(payment::Options),
+    /// Send a canary through a stack, and say how long each hop took.
+    Smoke(smoke::Options),
     /// Say whether money is at risk, what came in, what waits, and what is wrong.
     Status(status::Options),
     /// Show the webhooks of a stack while they come: what became of each, and why.
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
         Command::Inbox(command) => inbox::run(&command),
         Command::Listen(options) => listen::run(&options),
         Command::Payment(options) => payment::run(&options),
+        Command::Smoke(options) => smoke::run(&options),
         Command::Status(options) => status::run(&options),
         Command::Tail(options) => tail::run(&options),
         Command::Replay(command) => replay::run(&command),

@@ -96,7 +96,8 @@ pub(crate) fn given() -> Result<String> {
     env::var(VARIABLE).or_else(|_| read()).map(|token| token.trim().to_owned())
 }
 
-fn read() -> Result<String> {
+/// The token that is typed at the terminal, or comes from standard input.
+pub(crate) fn read() -> Result<String> {
     if std::io::stdin().is_terminal() {
         return rpassword::prompt_password("Callback token (not shown): ").context("cannot read from the terminal");
     }

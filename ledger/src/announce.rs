@@ -43,6 +43,9 @@ impl About {
 
 /// The domain events to publish about a transition.
 pub fn announce(before: Option<&State>, after: &State) -> Vec<Announcement> {
+    if !after.stage.kind().is_published() {
+        return Vec::new();
+    }
     let mut announcements = match before {
         None => on_reach(None, after.stage),
         Some(before) if before.stage != after.stage || before.mark != after.mark => on_advance(before, after),

@@ -12,6 +12,7 @@ mod products;
 mod resource;
 
 pub mod api_object;
+pub mod canary;
 pub mod domain_event;
 pub mod envelope;
 pub mod lifecycle;

@@ -238,6 +238,19 @@ lifecycles! {
     Unknown "unknown" ByRank [
         Received "received",
     ] as UnknownPhase;
+    /// A canary: not a webhook of Xendit's, but one that `xendit-hooks smoke` sends. Publishes nothing.
+    ///
+    /// By rank: there is only one phase. Its mark is the time.
+    Canary "canary" ByRank [
+        Seen "seen",
+    ] as CanaryPhase;
+}
+
+impl Kind {
+    /// Whether changes of a subject are published.
+    pub const fn is_published(self) -> bool {
+        !matches!(self, Self::Canary)
+    }
 }
 
 impl Stage {
@@ -296,6 +309,7 @@ impl Stage {
                         | DisputePhase::Lost
                         | DisputePhase::Won
                 )
+                | Self::Canary(CanaryPhase::Seen)
         )
     }
 

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 pub use self::catalogue::{Entry, catalogue};
 pub use crate::object::Unreadable;
 use crate::{
+    canary::CANARY,
     lifecycle::{Order, Stage, UnknownPhase},
     object::{Field, Fields, Object},
     observation::{Observation, Unknown},
@@ -178,7 +179,7 @@ fn recognise<'a>(body: &Object<'a>, topic: Option<&Topic>) -> Result<Recognised<
         }
     };
     let mut reason = Unknown::Event;
-    for product in products::ALL {
+    for product in products::ALL.iter().chain([&&CANARY]) {
         let Some(event) = product.event(&name, is_named) else { continue };
         match product.object(body) {
             Ok(inside) => return Ok(Recognised { product, event, inside }),
