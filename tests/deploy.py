@@ -125,13 +125,13 @@ class Deploy(unittest.TestCase):
 
         def paginate(**question):
             asked.append(question)
-            decisions = [{"EvalActionName": action, "EvalDecision": "implicitDeny" if action == "iam:PassRole" else "allowed"}
+            decisions = [{"EvalActionName": action, "EvalDecision": "implicitDeny" if action in ("sqs:CreateQueue", "iam:PassRole") else "allowed"}
                          for action in question["ActionNames"]]
             return [{"EvaluationResults": decisions}]
 
         iam = Mock()
         iam.get_paginator.return_value.paginate = paginate
-        self.assertEqual(deploy.lacking(iam, identity, REGION, "xendit-hooks-live", policy), {"iam:PassRole"})
+        self.assertEqual(deploy.lacking(iam, identity, REGION, "xendit-hooks-live", policy), {"sqs:CreateQueue"}, "PassRole has a condition")
         self.assertEqual({question["PolicySourceArn"] for question in asked}, {"arn:aws:iam::123456789012:role/deployer"})
         resources = {resource for question in asked for resource in question["ResourceArns"]}
         self.assertIn(f"arn:aws:dynamodb:{REGION}:123456789012:table/xendit-hooks-live-x", resources)
@@ -157,7 +157,7 @@ TEMPLATE = {
                 "BillingMode": "PAY_PER_REQUEST",
             },
         },
-        "EventBus": {"Type": "AWS::Events::EventBus", "Properties": {"Name": "xendit-hooks-test"}},
+        "EventBus": {"Type": "AWS::Events::EventBus", "Properties": {"Name": {"Ref": "AWS::StackName"}}},
         "AlarmTopic": {"Type": "AWS::SNS::Topic"},
     },
 }

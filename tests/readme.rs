@@ -39,6 +39,21 @@ fn both_readmes_have_the_same_headings_commands_tables_and_links() {
 }
 
 #[test]
+fn every_action_of_a_workflow_is_pinned_by_its_commit() {
+    let workflows = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.github/workflows")).unwrap();
+    let workflows = workflows.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+    let pages: Vec<_> = workflows.chain([file("docs/github-actions.md")]).collect();
+    let actions: Vec<_> =
+        pages.iter().flat_map(|page| page.lines()).filter_map(|line| line.split("uses: ").nth(1)).collect();
+    assert!(actions.len() > pages.len(), "{actions:?}");
+    for action in actions {
+        let commit = action.split(['@', ' ']).nth(1).unwrap_or_default();
+        let is_commit = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+        assert!(is_commit && action.contains(" # v"), "{action}");
+    }
+}
+
+#[test]
 fn every_make_target_in_the_readme_exists() {
     let makefile = file("Makefile");
     let page = file("README.md");
