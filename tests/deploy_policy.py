@@ -33,10 +33,12 @@ RESOURCES = {
     "AWS::ApiGatewayV2::DomainName": [f"arn:aws:apigateway:{REGION}::/domainnames"],
     "AWS::ApiGatewayV2::Stage": [f"arn:aws:apigateway:{REGION}::/apis/a1b2c3/stages"],
     "AWS::CloudWatch::Alarm": [f"arn:aws:cloudwatch:{AT}:alarm:xendit-hooks-live-ParkedAlarm-X"],
+    "AWS::CloudWatch::Dashboard": ["arn:aws:cloudwatch::123456789012:dashboard/xendit-hooks-live-ap-southeast-3"],
     "AWS::DynamoDB::Table": [f"arn:aws:dynamodb:{AT}:table/xendit-hooks-live-LedgerTable-X"],
     "AWS::Events::Archive": [f"arn:aws:events:{AT}:archive/xendit-hooks-live-1a2b3c4d"],
     "AWS::Events::EventBus": [f"arn:aws:events:{AT}:event-bus/xendit-hooks-live"],
     "AWS::Events::Rule": [f"arn:aws:events:{AT}:rule/xendit-hooks-live/xendit-hooks-live-TapRule-X"],
+    "AWS::IAM::Policy": ["arn:aws:iam::123456789012:role/xendit-hooks-live-ReceiverRole-X"],
     "AWS::IAM::Role": ["arn:aws:iam::123456789012:role/xendit-hooks-live-ReceiverRole-X"],
     "AWS::Lambda::EventSourceMapping": [f"arn:aws:lambda:{AT}:event-source-mapping:1a2b3c4d"],
     "AWS::Lambda::Function": [f"arn:aws:lambda:{AT}:function:xendit-hooks-live-ReceiverFunction-X"],
@@ -44,6 +46,7 @@ RESOURCES = {
     "AWS::Logs::LogGroup": [f"arn:aws:logs:{AT}:log-group:/aws/lambda/xendit-hooks-live-receiver:*",
                             f"arn:aws:logs:{AT}:log-group:/aws/vendedlogs/xendit-hooks-live-access"],
     "AWS::Logs::MetricFilter": [f"arn:aws:logs:{AT}:log-group:/aws/lambda/xendit-hooks-live-processor:*"],
+    "AWS::Logs::QueryDefinition": ["*"],
     "AWS::S3::Bucket": ["arn:aws:s3:::xendit-hooks-live-inbox-123456789012-1a2b3c4d"],
     "AWS::S3::BucketPolicy": ["arn:aws:s3:::xendit-hooks-live-inbox-123456789012-1a2b3c4d"],
     "AWS::SNS::Subscription": [f"arn:aws:sns:{AT}:xendit-hooks-live-AlarmTopic-X"],
@@ -73,6 +76,8 @@ UNUSED = {
     "AWS::DynamoDB::Table dynamodb:*TableReplica": "The same.",
     "AWS::DynamoDB::Table dynamodb:*ResourcePolicy": "The table has no policy of its own.",
     "AWS::DynamoDB::Table iam:CreateServiceLinkedRole": "It is paid per request.",
+    "AWS::IAM::Policy iam:*UserPolicy": "A policy is only of roles.",
+    "AWS::IAM::Policy iam:*GroupPolicy": "The same.",
     "AWS::IAM::Role iam:*RolePermissionsBoundary": "The roles have no boundary.",
     "AWS::IAM::Role iam:AttachRolePolicy": "The roles have no managed policies.",
     "AWS::IAM::Role iam:DetachRolePolicy": "The same.",
@@ -116,6 +121,7 @@ REFUSED = {
     f"arn:aws:logs:{AT}:log-group:/aws/lambda/xendit-hooks-live-receiver:*": ["logs:GetLogEvents", "logs:FilterLogEvents"],
     "arn:aws:iam::123456789012:role/admin": ["iam:PassRole", "iam:CreateRole", "iam:PutRolePolicy"],
     "arn:aws:iam::123456789012:role/xendit-hooks-live-ReceiverRole-X": ["iam:AttachRolePolicy", "iam:DeleteRolePermissionsBoundary"],
+    f"arn:aws:cloudwatch:{AT}:alarm:other": ["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm"],
     f"arn:aws:lambda:{AT}:function:other": ["lambda:UpdateFunctionCode", "lambda:InvokeFunction"],
     f"arn:aws:cloudformation:{AT}:stack/other/1a2b": ["cloudformation:DeleteStack", "cloudformation:UpdateStack"],
     "arn:aws:s3:::other": ["s3:ListBucket", "s3:PutBucketPolicy"],
@@ -174,7 +180,8 @@ class DeployPolicy(unittest.TestCase):
     def test_every_call_of_a_deployment_is_allowed_or_not_made(self):
         missing, used = lacking(policy())
         self.assertEqual(missing, [])
-        self.assertEqual(sorted(UNUSED.keys() - used), [], "these are not needed in UNUSED")
+        spare = [pattern for pattern in UNUSED.keys() - used if any(fnmatchcase(kind, pattern.split()[0]) for kind in types())]
+        self.assertEqual(spare, [], "these are not needed in UNUSED")
 
     def test_no_statement_is_spare(self):
         for statement in policy()["Statement"]:
