@@ -1,6 +1,7 @@
 # One-word verbs, the same on a laptop and in CI. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help tools setup run demo test sim chaos mutants fuzz check docs screenshots browser audit build invoke deploy destroy sbom checkov clean
+.PHONY: help tools setup run demo test sim chaos mutants fuzz check docs dashboard screenshots browser audit
+.PHONY: build invoke deploy destroy sbom checkov clean
 .PHONY: bench bench-quick bench-gate bench-accept cost chart
 
 VENV := .venv
@@ -81,6 +82,12 @@ docs: ## Write the pages under docs/ that are made from the code
 	$(HOOKS) events --markdown > docs/webhooks.md
 	WRITE_DOCS=1 $(CARGO) test --quiet --package ledger the_page_on_order
 	WRITE_DOCS=1 $(CARGO) test --quiet --package tests --test schemas the_schemas_are
+
+# The simulator plays twelve hours in seconds. The pictures are the same each time.
+dashboard: setup ## Draw the dashboard of template.yaml in nine situations of the simulator, into docs/dashboard
+	@mkdir -p docs/dashboard
+	cargo run --locked --quiet --package tests --bin situations | \
+		AWS_DEFAULT_REGION=ap-southeast-1 $(VENV)/bin/python tests/dashboard.py template.yaml docs/dashboard
 
 screenshots: setup browser ## Write the pictures of the console in docs/console
 	$(BUILD)

@@ -266,6 +266,7 @@ async fn a_process_that_panics_and_gets_aws_errors() {
             queue: receiver::queue::SqsQueue::new(sqs.clone(), stub.endpoint.clone()),
             inbox: receiver::inbox::S3Inbox::new(&aws, limits, "inbox").unwrap(),
             environment: Environment::Test,
+            clock: Timestamp::now,
         };
         let request =
             Request::post("/webhook").header(TOKEN_HEADER, LOCAL_TOKEN).body(body("i-1", "PAID").into_bytes());

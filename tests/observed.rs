@@ -84,6 +84,9 @@ impl Observed {
         let line = |line: &str| {
             let mut line: Value = serde_json::from_str(line).unwrap();
             line.as_object_mut().unwrap().remove("timestamp").unwrap();
+            for took in ["ack_ms", "age_ms", "apply_ms", "publish_ms"] {
+                line.as_object_mut().unwrap().entry(took).and_modify(|ms| *ms = u8::from(ms.is_u64()).into());
+            }
             // The size depends on how the time of arrival is written.
             if let Some((_, rest)) = line["reason"].as_str().and_then(|reason| reason.split_once(" bytes ")) {
                 line["reason"] = format!("1100198 bytes {rest}").into();
@@ -129,6 +132,11 @@ async fn receiver(cloud: &Cloud) -> Value {
     receiver.end()
 }
 
+const PAYMENT: &str = r#"{"event":"payment.capture","business_id":"acc-1","data":{"payment_id":"py-1","status":"SUCCEEDED",
+    "currency":"PHP","request_amount":500,"captures":[{"capture_id":"cap-1","capture_amount":500}]}}"#;
+const PAYOUT: &str = r#"{"event":"payout.succeeded","business_id":"acc-1","data":{"id":"po-1","status":"SUCCEEDED",
+    "amount":500,"currency":"PHP"}}"#;
+
 /// An SQS event with one message.
 fn message(id: &str, receive_count: u32, body: &str) -> String {
     let attributes = json!({ "ApproximateReceiveCount": receive_count.to_string() });
@@ -160,6 +168,8 @@ async fn processor(cloud: &Cloud) -> Value {
         ("conflict", invoice("i-1", "PAID", "999")),
         ("unknown", envelope(r#"{"event":"gift_card.redeemed","data":{"id":"gc-1"}}"#)),
         ("drift", invoice("i-2", "PAID", "{}")),
+        ("money-in", envelope(PAYMENT)),
+        ("money-out", envelope(PAYOUT)),
         ("not-json", envelope("x")),
         ("not-an-envelope", "{}".to_owned()),
         ("other-account", envelope(r#"{"event":"gift_card.redeemed","business_id":"acc-2","data":{"id":"gc-2"}}"#)),

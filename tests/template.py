@@ -14,12 +14,11 @@ import copy
 import functools
 import json
 import logging
-import operator
 import re
 import sys
-from fnmatch import fnmatchcase
 from pathlib import Path
 
+from cloudwatch import Query, dashboard, matches, of_alarm, of_widget, show
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
@@ -157,26 +156,6 @@ def keys(node):
                 yield from keys(value)
 
 
-def show(node):
-    """A value as text: `<WebhookQueue.Arn>` for an attribute of a resource, `<InboxBucket.Arn>/*` for a substitution."""
-    if isinstance(node, bool):
-        return str(node).lower()
-    if isinstance(node, list):
-        return f"[{', '.join(map(show, node))}]"
-    if not isinstance(node, dict):
-        return str(node)
-    if len(node) == 1:
-        ((function, argument),) = node.items()
-        if function == "Ref":
-            return f"<{argument}>"
-        if function == "Fn::GetAtt":
-            return f"<{'.'.join(as_list(argument))}>"
-        if function == "Fn::Sub":
-            text, names = argument if isinstance(argument, list) else (argument, {})
-            return re.sub(r"\$\{([^}]+)\}", lambda name: show(names.get(name[1], {"Ref": name[1]})), text)
-    return f"{{{', '.join(f'{key}: {show(value)}' for key, value in sorted(node.items()))}}}"
-
-
 def sentence(statement):
     """A statement of a policy as one line."""
     known = {"Sid", "Effect", "Principal", "Action", "Resource", "Condition"}
@@ -193,74 +172,14 @@ def sentence(statement):
 
 def watches(alarm):
     """What an alarm watches, and when it rings, as one line."""
-
-    def metric(node, statistic, period):
-        dimensions = "".join(f" {of['Name']}={show(of['Value'])}" for of in node.get("Dimensions", []))
-        return f"{statistic} of {show(node['Namespace'])} {node['MetricName']}{dimensions} in {period} s"
-
-    def stat(node):
-        return metric(node["Metric"], node["Stat"], node["Period"])
-
-    if "Metrics" in alarm:
-        parts = [stat(node["MetricStat"]) for node in alarm["Metrics"] if node.get("ReturnData") is False]
-        (total,) = [node["Expression"] for node in alarm["Metrics"] if node.get("ReturnData", True)]
-        what = f"{total} of {' and '.join(parts)}"
-    else:
-        what = metric(alarm, alarm["Statistic"], alarm["Period"])
-    sign = {"GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": ">="}[alarm["ComparisonOperator"]]
-    periods = alarm["EvaluationPeriods"]
+    watched, inputs = of_alarm(alarm)
+    parts = [f"{name}: {metric}" for name, metric in inputs.items()]
+    what = f"{watched} of {' and '.join(parts)}" if parts else watched
+    sign = {"GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": ">=", "LessThanOrEqualToThreshold": "<="}
+    periods = show(alarm["EvaluationPeriods"])
     times = f"{alarm.get('DatapointsToAlarm', periods)} of {periods} times"
-    return f"{what} {sign} {alarm['Threshold']}, {times}; missing data is {alarm['TreatMissingData']}"
-
-
-# --- Filter patterns of CloudWatch Logs -------------------------------------------------------------------------------
-
-COMPARISONS = {"=": operator.eq, "!=": operator.ne, ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
-
-
-def matches(pattern, line):
-    """Whether a filter pattern for JSON matches a log line. `*` in a text stands for any text."""
-    tokens = re.findall(r'"[^"]*"|&&|\|\||!=|>=|<=|[(){}=<>]|[^\s(){}=<>!&|"]+', pattern)
-
-    def take(expected=None):
-        token = tokens.pop(0)
-        if expected not in (None, token):
-            raise ValueError(f"{pattern}: {expected} is expected, not {token}")
-        return token
-
-    def alternatives():
-        found = conjunction()
-        while tokens[0] == "||":
-            take()
-            found = conjunction() or found
-        return found
-
-    def conjunction():
-        found = term()
-        while tokens[0] == "&&":
-            take()
-            found = term() and found
-        return found
-
-    def term():
-        if tokens[0] == "(":
-            take()
-            found = alternatives()
-            take(")")
-            return found
-        selector, compare, value = take(), take(), take()
-        there = line.get(selector.removeprefix("$."))
-        if there is None:
-            return False
-        if isinstance(there, str):
-            same = fnmatchcase(there, value.strip('"').replace("[", "[[]").replace("?", "[?]"))
-            return {"=": same, "!=": not same}[compare]
-        return COMPARISONS[compare](there, float(value))
-
-    take("{")
-    found = alternatives()
-    take("}")
-    return found
+    return (f"{what} {sign[alarm['ComparisonOperator']]} {show(alarm['Threshold'])}, {times}; "
+            f"missing data is {alarm['TreatMissingData']}")
 
 
 # --- The rules --------------------------------------------------------------------------------------------------------
@@ -541,28 +460,171 @@ def counted(template):
     for metric in sorted(metrics.keys() ^ COUNTED.keys()):
         yield f"The metric {metric} is not counted, or nobody knows what it should count."
     for metric in sorted(metrics.keys() & COUNTED.keys()):
-        (group, pattern), (expected_group, function, counts) = metrics[metric], COUNTED[metric]
+        (group, pattern), (expected_group, counts) = metrics[metric], COUNTED[metric]
         if group != expected_group:
             yield f"The metric {metric} counts lines of {group}, not of {expected_group}."
             continue
-        lines = observed(function)["lines"]
+        lines = lines_of(template)[group]
         if not any(map(counts, lines)):
             yield f"No observed line counts for {metric}: tests/observed.rs must cause one."
         for line in lines:
             if matches(pattern, line) != bool(counts(line)):
                 verb = "does not count" if counts(line) else "counts"
                 yield f"The metric {metric} {verb} the line {json.dumps(line)}."
-    used = {alarm["MetricName"] for alarm in of_type(template, "AWS::CloudWatch::Alarm").values()
-            if show(alarm.get("Namespace", "")) == "<AWS::StackName>"}
+    shown = [of_widget(widget) for widget in widgets(template, "metric")]
+    watched = [of_alarm(alarm) for alarm in of_type(template, "AWS::CloudWatch::Alarm").values()]
+    used = {metric.name for drawn, inputs in [*shown, *(([("", what)], inputs) for what, inputs in watched)]
+            for metric in [*(what for _, what in drawn), *inputs.values()] if getattr(metric, "namespace", "") == OURS}
     for metric in sorted(used ^ metrics.keys()):
-        yield f"The metric {metric} has no filter, or no alarm."
+        yield f"The metric {metric} has no filter, or nobody looks at it."
+    if len(metrics) > 10:
+        yield "There are more than 10 custom metrics, which is what AWS's free tier includes."
+
+
+def lines_of(template):
+    """The lines of each log group."""
+    lines = {group: [*observed(function)["lines"], LAMBDAS_LINE] for function, (group, _) in LOGS.items()}
+    lines["AccessLogs"] = [json.loads(access_log_format(template).replace("$context.status", status)) for status in STATUSES]
+    return lines
+
+
+def found_by(query, groups, template):
+    """What is wrong with a query over log groups."""
+    lines = [{**line, "@timestamp": 0} for group in groups for line in lines_of(template)[group]]
+    # What is filled in by hand is not observed.
+    text = re.sub(r"<delivery id>", "d-1", re.sub(r"<id of [^>]*>", "i-1", query))
+    try:
+        parsed = Query(text)
+        rows = parsed.run(lines)
+    except (IndexError, KeyError, ValueError) as error:
+        return f"a query that cannot be made: {query} ({error})"
+    unknown = parsed.reads - {key for line in lines for key in line}
+    if unknown:
+        return f"a query of {', '.join(sorted(unknown))}, which is in no log line: {query}"
+    if not rows:
+        return f"a query that finds no log line: {query}"
+
+
+def saved_queries(template):
+    found = of_type(template, "AWS::Logs::QueryDefinition")
+    for name in sorted(QUERIES.keys() ^ found.keys()):
+        yield f"The query {name} is missing, or not known here."
+    for name, query in found.items():
+        groups = [show(group).strip("<>") for group in query["LogGroupNames"]]
+        if groups != QUERIES.get(name):
+            yield f"The query {name} is over {groups}, not over {QUERIES.get(name)}."
+            continue
+        if not show(query["Name"]).startswith("<AWS::StackName>/"):
+            yield f"The query {name} is not in a folder with the name of the stack."
+        problem = found_by(query["QueryString"], groups, template)
+        if problem:
+            yield f"{name} is {problem}"
+
+
+def widgets(template, kind):
+    return [widget for widget in dashboard(template)["widgets"] if widget["type"] == kind]
+
+
+def laid_out(template):
+    body = dashboard(template)
+    taken = set()
+    for widget in body["widgets"]:
+        x, y, width, height = (widget[key] for key in ("x", "y", "width", "height"))
+        cells = {(column, row) for column in range(x, x + width) for row in range(y, y + height)}
+        if not 0 <= x < x + width <= 24 or cells & taken:
+            yield f"A widget at {x}, {y} is over the edge, or over another one."
+        taken |= cells
+    rows = {row for _, row in taken}
+    if len(taken) != 24 * len(rows) or rows != set(range(len(rows))):
+        yield "The dashboard has gaps."
+    if (body["start"], body["periodOverride"]) != ("-PT12H", "inherit"):
+        yield "The dashboard does not show the last 12 hours, or not by the periods of the alarms."
+    texts = [widget["properties"]["markdown"] for widget in body["widgets"] if widget["type"] == "text"]
+    if not all(text.startswith(question) for text, question in zip(texts, TEXTS, strict=True)):
+        yield f"The dashboard does not ask {', '.join(TEXTS)}."
+    if body["widgets"][1]["type"] != "alarm":
+        yield "The alarms are not on top of the dashboard."
+    linked = re.findall(r"\[(\w+)\]\(<RunbookUrl>/([\w-]+\.md)\)", "".join(texts))
+    if sorted((name, f"docs/runbooks/{page}") for name, page in linked) != sorted(runbooks().items()):
+        yield "The dashboard does not link each runbook once."
+    for widget in body["widgets"]:
+        if widget["type"] in ("metric", "log") and widget["properties"]["region"] != "<AWS::Region>":
+            yield "A widget shows another region."
+
+
+def measured(template):
+    count = 0
+    for widget in widgets(template, "metric"):
+        title = widget["properties"]["title"]
+        if widget["properties"]["yAxis"] != {"left": {"min": 0, "showUnits": False}}:
+            yield f"The graph {title} does not begin at 0, so a small change looks large."
+        drawn, inputs = of_widget(widget)
+        if len({label for label, _ in drawn}) != len(drawn):
+            yield f"Two lines of the graph {title} have the same name."
+        for what in [*(what for _, what in drawn), *(metric for name, metric in inputs.items())]:
+            dimensions = getattr(what, "dimensions", None)
+            if dimensions is None:
+                continue
+            count += 1
+            if what.namespace == OURS:
+                known = what.name in COUNTED and not dimensions and what.stat == "Sum"
+            else:
+                known = any(what.name in names and what.stat in stats and dimensions in [((key, value),) for value in values]
+                            for names, stats, key, values in AWS_METRICS.get(what.namespace, []))
+            if not known:
+                yield f"The graph {title} shows {what}, which nobody measures."
+    if count > 50:
+        yield "The dashboard has more than 50 metrics, which is what AWS's free tier includes."
+    for widget in widgets(template, "log"):
+        query = widget["properties"]["query"]
+        groups = [group.strip("<>") for group in Query(query).source]
+        problem = found_by(query, groups, template) if len(groups) == 1 else "a query without a log group"
+        if problem:
+            yield f"The widget {widget['properties']['title']} has {problem}"
+
+
+def drawn_thresholds(template):
+    found = of_type(template, "AWS::CloudWatch::Alarm")
+    (listed,) = widgets(template, "alarm")
+    if sorted(listed["properties"]["alarms"]) != sorted(f"<{name}.Arn>" for name in found):
+        yield "The dashboard does not list each alarm once."
+    thresholds = {}
+    for widget in widgets(template, "metric"):
+        for line in widget["properties"].get("annotations", {}).get("horizontal", []):
+            if line["color"] != RED:
+                yield f"The threshold {line['label']} is not red."
+            for name in line["label"].split(", "):
+                thresholds.setdefault(name, []).append((widget, line["value"]))
+    for name in sorted(thresholds.keys() ^ found.keys()):
+        yield f"The threshold of {name} is on no graph, or there is no such alarm."
+    for name in sorted(thresholds.keys() & found.keys()):
+        (widget, value), *others = thresholds[name]
+        watched, inputs = of_alarm(found[name])
+        drawn, known = of_widget(widget)
+        same = str(watched) in [str(what) for _, what in drawn]
+        # Where any is too many, a shorter period shows it as well.
+        if not same and show(found[name]["Threshold"]) == "0" and not inputs:
+            same = any(str(what).rpartition(" in ")[0] == str(watched).rpartition(" in ")[0] and what.period <= watched.period
+                       for _, what in drawn)
+        if others or show(value) != show(found[name]["Threshold"]) or not same or any(
+                str(known.get(key)) != str(metric) for key, metric in inputs.items()):
+            yield f"The graph with the threshold of {name} does not show when it rings."
+
+
+def traced(template):
+    policies = of_type(template, "AWS::IAM::Policy")
+    if policies.keys() != {"TracingPolicy"} or show(policies["TracingPolicy"]["Roles"]) != "[<ReceiverRole>, <ProcessorRole>]":
+        yield "There is another policy than that for traces, or it is another role's."
+    for policy in policies.values():
+        if [sentence(statement) for statement in policy["PolicyDocument"]["Statement"]] != [TRACES]:
+            yield "The functions may do more than send traces to X-Ray, or not that."
+    for function in LOGS:
+        if show(properties(template, function).get("TracingConfig")) != "{Mode: {Fn::If: [HasTracing, Active, PassThrough]}}":
+            yield f"{function} sends traces, which cost money, if Tracing is off, or none if it is on."
 
 
 def queries(template):
-    lines = {f"{folder.capitalize()}LogGroupName": [*observed(function)["lines"]] for function, (_, folder) in LOGS.items()}
-    for function in lines.values():
-        function.append(LAMBDAS_LINE)
-    lines["AccessLogGroupName"] = [json.loads(access_log_format(template).replace("$context.status", "503"))]
+    lines = {f"{group.removesuffix('Logs')}LogGroupName": found for group, found in lines_of(template).items()}
     for page in ["docs/operations.md", *runbooks().values()]:
         for output, pattern in re.findall(r"\blogs (\w+) \d+ '([^']*)'", source(page)):
             try:
@@ -840,13 +902,16 @@ RESOURCE_POLICIES = {
 
 # When each alarm rings.
 OURS = "<AWS::StackName>"
+SENT = "AWS/SQS NumberOfMessagesSent QueueName=<WebhookQueue.QueueName>"
 SQS_DLQ = "QueueName=<DeadLetterQueue.QueueName> in 60 s"
 ALARMS = {
     # Not a `+`, which has no value while one of them is not reported.
-    "DeadLettersAlarm": f"SUM(METRICS()) of Maximum of AWS/SQS ApproximateNumberOfMessagesVisible {SQS_DLQ} and "
-    f"Maximum of AWS/SQS ApproximateNumberOfMessagesNotVisible {SQS_DLQ} > 0, 1 of 1 times; missing data is ignore",
+    "DeadLettersAlarm": f"SUM(METRICS()) of visible: Maximum of AWS/SQS ApproximateNumberOfMessagesVisible {SQS_DLQ} and "
+    f"hidden: Maximum of AWS/SQS ApproximateNumberOfMessagesNotVisible {SQS_DLQ} > 0, 1 of 1 times; missing data is ignore",
     "ParkedAlarm": f"Sum of {OURS} parked in 300 s > 0, 1 of 1 times; missing data is notBreaching",
     "RetriesAlarm": f"Sum of {OURS} retries in 300 s > 0, 1 of 1 times; missing data is notBreaching",
+    "FailureRateAlarm": f"IF(failed >= 5, 100 * failed / sent, 0) of failed: Sum of {OURS} first-failures in 900 s and "
+    f"sent: Sum of {SENT} in 900 s >= <FailureRatePercent>, 1 of 1 times; missing data is notBreaching",
     "QueueAgeAlarm": "Maximum of AWS/SQS ApproximateAgeOfOldestMessage QueueName=<WebhookQueue.QueueName> in 60 s > 900, "
     "3 of 3 times; missing data is notBreaching",
     "ProcessorErrorsAlarm": "Sum of AWS/Lambda Errors FunctionName=<ProcessorFunction> in 300 s > 0, 2 of 3 times; "
@@ -856,10 +921,18 @@ ALARMS = {
     "missing data is notBreaching",
     "ReceiverThrottlesAlarm": "Sum of AWS/Lambda Throttles FunctionName=<ReceiverFunction> in 300 s > 0, 1 of 1 times; "
     "missing data is notBreaching",
+    "ThrottledAlarm": f"Sum of {OURS} throttled in 300 s > 0, 2 of 3 times; missing data is notBreaching",
     "InboxAlarm": f"Sum of {OURS} inbox in 300 s > 0, 1 of 1 times; missing data is notBreaching",
     "WrongTokenAlarm": f"Sum of {OURS} wrong-token in 3600 s >= 5, 1 of 1 times; missing data is notBreaching",
+    "NoTokenAlarm": f"Sum of {OURS} no-token in 3600 s >= <NoTokenRequests>, 1 of 1 times; missing data is notBreaching",
+    # An alarm on a metric without values would wait for some periods. A period of an hour can be looked back at for a week.
+    "SilenceAlarm": f"FILL(sent, 0) of sent: Sum of {SENT} in 3600 s <= 0, <SilenceHours> of <SilenceHours> times; "
+    "missing data is breaching",
     "ConflictAlarm": f"Sum of {OURS} conflict in 300 s > 0, 1 of 1 times; missing data is notBreaching",
     "DriftAlarm": f"Sum of {OURS} drift in 86400 s > 0, 1 of 1 times; missing data is notBreaching",
+    # The rules are the merchant's. A metric of a rule on another bus than the default one has both dimensions.
+    "UndeliveredAlarm": 'SELECT SUM(FailedInvocations) FROM SCHEMA("AWS/Events", EventBusName, RuleName) '
+    "WHERE EventBusName = '<EventBus.Name>' in 300 s > 0, 1 of 1 times; missing data is notBreaching",
 }
 HEADINGS = ["What it means", "What is at stake", "Look", "Do", "Done when"]
 COUNTS_ONE = "{MetricNamespace: <AWS::StackName>, MetricValue: 1, Unit: Count}"
@@ -872,16 +945,57 @@ def fails_for_a_minute(line):
     return line["receive_count"] > 3 or "newer" in line["reason"]
 
 
-# The log group, the function and the lines that each metric counts.
+def is_first_failure(line):
+    """The first try of a webhook, if it failed."""
+    return line.get("outcome") in ("retry", "not_parked", "no_time") and line["receive_count"] == 1
+
+
+# The log group and the lines that each metric counts.
 COUNTED = {
-    "parked": ("ProcessorLogs", "ProcessorFunction", lambda line: line.get("outcome") == "parked"),
-    "retries": ("ProcessorLogs", "ProcessorFunction", fails_for_a_minute),
-    "conflict": ("ProcessorLogs", "ProcessorFunction", lambda line: line.get("outcome") == "conflict"),
-    "drift": ("ProcessorLogs", "ProcessorFunction", lambda line: "unknown" in line or "drift" in line),
-    "inbox": ("ReceiverLogs", "ReceiverFunction",
-              lambda line: line.get("outcome") == "stored_in_inbox" and line["bytes"] < 1_000_000),
-    "wrong-token": ("ReceiverLogs", "ReceiverFunction", lambda line: line.get("reason") == "wrong token"),
+    "parked": ("ProcessorLogs", lambda line: line.get("outcome") == "parked"),
+    "retries": ("ProcessorLogs", fails_for_a_minute),
+    "first-failures": ("ProcessorLogs", is_first_failure),
+    "conflict": ("ProcessorLogs", lambda line: line.get("outcome") == "conflict"),
+    "drift": ("ProcessorLogs", lambda line: "unknown" in line or "drift" in line),
+    # Of the money that comes in. An invoice is settled after it was paid.
+    "paid": ("ProcessorLogs",
+             lambda line: line.get("outcome") == "applied" and line["stage"] in ("payment.succeeded", "invoice.paid")),
+    "inbox": ("ReceiverLogs", lambda line: line.get("outcome") == "stored_in_inbox" and line["bytes"] < 1_000_000),
+    "wrong-token": ("ReceiverLogs", lambda line: line.get("reason") == "wrong token"),
+    "no-token": ("ReceiverLogs", lambda line: line.get("reason") == "no token"),
+    "throttled": ("AccessLogs", lambda line: line["status"] == "429"),
 }
+
+# What API Gateway answers.
+STATUSES = ("200", "401", "404", "429", "503")
+# The log groups of each saved query.
+QUERIES = {
+    "DeliveryQuery": ["AccessLogs", "ReceiverLogs", "ProcessorLogs"],
+    "PaymentQuery": ["ProcessorLogs"],
+    "SlowestQuery": ["ProcessorLogs"],
+    "RefusedQuery": ["ReceiverLogs"],
+    "FailingQuery": ["ProcessorLogs"],
+    "DriftQuery": ["ProcessorLogs"],
+}
+# How the texts of the dashboard begin.
+TEXTS = ("**Xendit Hooks, <Environment>**, stack <AWS::StackName>. Times are UTC if you choose UTC", "### Is money coming in?",
+         "### Is anything stuck?", "### Is anyone knocking?", "### What does it cost?")
+RED = "#d13212"
+# The metrics of AWS that the resources have: names, statistics, dimension and values.
+AWS_METRICS = {
+    "AWS/ApiGateway": [({"Count", "5xx"}, {"Sum"}, "ApiId", ["<WebhookApi>"]),
+                       ({"Latency"}, {"p50", "p99"}, "ApiId", ["<WebhookApi>"])],
+    "AWS/Lambda": [({"Errors", "Throttles", "Invocations"}, {"Sum"}, "FunctionName", ["<ReceiverFunction>", "<ProcessorFunction>"])],
+    "AWS/SQS": [
+        ({"NumberOfMessagesSent"}, {"Sum"}, "QueueName", ["<WebhookQueue.QueueName>"]),
+        # SQS does not count what it moves to the dead-letter queue itself as sent.
+        ({"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotVisible"},
+         {"Maximum"}, "QueueName", ["<WebhookQueue.QueueName>", "<DeadLetterQueue.QueueName>"]),
+    ],
+    "AWS/Logs": [({"IncomingBytes"}, {"Sum"}, "LogGroupName", ["<AccessLogs>", "<ReceiverLogs>", "<ProcessorLogs>"])],
+}
+# X-Ray has no resources that a policy could name.
+TRACES = "Allow xray:PutTelemetryRecords, xray:PutTraceSegments on *"
 
 # A line that Lambda itself logs.
 LAMBDAS_LINE = {"type": "platform.report", "time": "2026-01-02T03:04:05.678Z", "record": {"status": "timeout"}}
@@ -908,6 +1022,8 @@ CONDITIONS = {
     "IsLive": "{Fn::Equals: [<Environment>, live]}",
     "HasAlarmEmail": "{Fn::Not: [{Fn::Equals: [<AlarmEmail>, ]}]}",
     "HasTap": "{Fn::Equals: [<Tap>, on]}",
+    "HasTracing": "{Fn::Equals: [<Tracing>, on]}",
+    "HasSilenceHours": "{Fn::Not: [{Fn::Equals: [<SilenceHours>, 0]}]}",
     "HasDomainName": "{Fn::Not: [{Fn::Equals: [<DomainName>, ]}]}",
     "HasReceiverConcurrency": "{Fn::Not: [{Fn::Equals: [<ReceiverConcurrency>, 0]}]}",
 }
@@ -923,6 +1039,12 @@ PARAMETERS = {
     "CertificateArn": "{Default: , Type: String}",
     "Tap": "{AllowedValues: [on, off], Default: off, Type: String}",
     "AlarmEmail": "{Default: , Type: String}",
+    # A week is the longest time that an alarm can look back.
+    "SilenceHours": "{Default: 0, MaxValue: 168, MinValue: 0, Type: Number}",
+    "FailureRatePercent": "{Default: 10, MaxValue: 100, MinValue: 1, Type: Number}",
+    "NoTokenRequests": "{Default: 100, MinValue: 1, Type: Number}",
+    "RunbookUrl": "{Default: docs/runbooks, Type: String}",
+    "Tracing": "{AllowedValues: [on, off], Default: off, Type: String}",
     "Architecture": "{AllowedValues: [arm64, x86_64], Default: arm64, Type: String}",
     # `warn` and `error` would suppress lines that the alarms count.
     "LogLevel": "{AllowedValues: [info, debug], Default: info, Type: String}",
@@ -938,6 +1060,8 @@ ATTRIBUTES = {"Condition", "DeletionPolicy", "DependsOn", "Metadata", "Propertie
 # The resources that do not always exist.
 CONDITIONAL = {
     "AlarmSubscription": "HasAlarmEmail",
+    "SilenceAlarm": "HasSilenceHours",
+    "TracingPolicy": "HasTracing",
     "Domain": "HasDomainName",
     "DomainMapping": "HasDomainName",
     **dict.fromkeys(("TapQueue", "TapQueuePolicy", "TapRule"), "HasTap"),
@@ -963,6 +1087,7 @@ SETTINGS = {
         "Expression", "Id", "Label", "Metric", "MetricName", "MetricStat", "Metrics", "Name", "Namespace", "OKActions", "Period",
         "ReturnData", "Stat", "Statistic", "Threshold", "TreatMissingData", "Value",
     },
+    "AWS::CloudWatch::Dashboard": {"DashboardBody", "DashboardName"},
     "AWS::DynamoDB::Table": {
         "AttributeDefinitions", "AttributeName", "AttributeType", "BillingMode", "DeletionProtectionEnabled",
         "GlobalSecondaryIndexes", "IndexName", "KeySchema", "KeyType", "PointInTimeRecoveryEnabled",
@@ -971,6 +1096,7 @@ SETTINGS = {
     "AWS::Events::Archive": {"ArchiveName", "Description", "EventPattern", "RetentionDays", "SourceArn", "source"},
     "AWS::Events::EventBus": {"Name"},
     "AWS::Events::Rule": {"Arn", "Description", "EventBusName", "EventPattern", "Id", "Targets", "source"},
+    "AWS::IAM::Policy": {"PolicyName", "Roles", *POLICY},
     "AWS::IAM::Role": {"AssumeRolePolicyDocument", "Description", "Policies", "PolicyName", *POLICY},
     "AWS::Lambda::EventSourceMapping": {
         "BatchSize", "EventSourceArn", "FunctionName", "FunctionResponseTypes", "MaximumConcurrency", "ScalingConfig",
@@ -978,13 +1104,14 @@ SETTINGS = {
     "AWS::Lambda::Function": {
         "ApplicationLogLevel", "Architectures", "Code", "Description", "Environment", "Handler", "LogFormat", "LogGroup",
         "LoggingConfig", "MemorySize", "ReservedConcurrentExecutions", "Role", "Runtime", "S3Bucket", "S3Key", "SystemLogLevel",
-        "Timeout", "Variables",
+        "Timeout", "TracingConfig", "Mode", "Variables",
     },
     "AWS::Lambda::Permission": {"Action", "FunctionName", "Principal", "SourceArn"},
     "AWS::Logs::LogGroup": {"LogGroupName", "RetentionInDays"},
     "AWS::Logs::MetricFilter": {
         "FilterPattern", "LogGroupName", "MetricName", "MetricNamespace", "MetricTransformations", "MetricValue", "Unit",
     },
+    "AWS::Logs::QueryDefinition": {"LogGroupNames", "Name", "QueryString"},
     "AWS::S3::Bucket": {
         "AbortIncompleteMultipartUpload", "BlockPublicAcls", "BlockPublicPolicy", "BucketEncryption", "BucketName",
         "DaysAfterInitiation", "Event", "ExpirationInDays", "Id", "IgnorePublicAcls", "LifecycleConfiguration",
@@ -1019,6 +1146,8 @@ SAMPLES = {
                    ["example", "https://example.com", "-a.com", "a..com", "a.com/x", "A.com"]),
     "CertificateArn": (["", "arn:aws:acm:ap-southeast-3:123456789012:certificate/8476a536-e9f4"],
                        ["certificate", "arn:aws:iam::123456789012:server-certificate/x", "arn:aws:acm:x:1:certificate/x"]),
+    "RunbookUrl": (["docs/runbooks", "https://github.com/you/xendit-hooks/blob/main/docs/runbooks"],
+                   ["", "http://example.com/x", "https://example.com/", 'https://example.com/"', "https://a b", "https://a/(b)"]),
     "AlarmEmail": (["", "you@example.com"], ["you", "you@example", "you@example.com other@example.com", "@example.com", "you@"]),
 }
 OUTPUTS = {
@@ -1084,6 +1213,18 @@ def variable_change(function, name, to):
 
 def alarm_change(alarm, key, to):
     return change(alarm, "Properties", key, to=to)
+
+
+def body_change(old, new):
+    """A change of the text of the dashboard, where it occurs first."""
+
+    def apply(template):
+        body = properties(template, "Dashboard")["DashboardBody"]["Fn::Sub"]
+        if old not in body[0]:
+            raise ValueError(f"the dashboard has no {old}")
+        body[0] = body[0].replace(old, new, 1)
+
+    return apply
 
 
 def parameter_change(parameter, key, to):
@@ -1248,6 +1389,19 @@ RULES = {
         alarm_change("ServerErrorsAlarm", "Statistic", to="Average"),
         alarm_change("ServerErrorsAlarm", "ComparisonOperator", to="LessThanThreshold"),
         alarm_change("ReceiverErrorsAlarm", "DatapointsToAlarm", to=3),
+        change("FailureRateAlarm", "Properties", "Metrics", 1, "Id", to="failures"),
+        change("FailureRateAlarm", "Properties", "Metrics", 0, "Expression", to="100 * failed / sent"),
+        alarm_change("FailureRateAlarm", "Threshold", to=100),
+        alarm_change("SilenceAlarm", "ComparisonOperator", to="LessThanLowerThreshold"),
+        alarm_change("SilenceAlarm", "EvaluationPeriods", to=1),
+        alarm_change("SilenceAlarm", "TreatMissingData", to="notBreaching"),
+        change("SilenceAlarm", "Properties", "Metrics", 0, "Expression", to="sent"),
+        change("SilenceAlarm", "Properties", "Metrics", 1, "MetricStat", "Metric", "Dimensions", 0, "Value",
+               to={"Fn::GetAtt": ["DeadLetterQueue", "QueueName"]}),
+        alarm_change("NoTokenAlarm", "Threshold", to=5),
+        alarm_change("ThrottledAlarm", "DatapointsToAlarm", to=1),
+        change("UndeliveredAlarm", "Properties", "Metrics", 0, "Expression", to="SELECT SUM(FailedInvocations) FROM \"AWS/Events\""),
+        change("UndeliveredAlarm", "Properties", "Metrics", 0, "Period", to=86400),
     ],
     pages: [
         alarm_change("ParkedAlarm", "AlarmDescription", to="Runbook: docs/runbooks/parked.md"),
@@ -1257,7 +1411,6 @@ RULES = {
     ],
     counted: [
         change("ParkedFilter", to=None),
-        change("ParkedAlarm", to=None),
         change("ParkedFilter", "Properties", "FilterPattern", to='{ $.outcome = "dead" }'),
         change("ParkedFilter", "Properties", "FilterPattern", to='{ ($.outcome = parked) || ($.outcome = "applied") }'),
         change("ParkedFilter", "Properties", "FilterPattern", to='{ $.fields.outcome = "parked" }'),
@@ -1269,6 +1422,64 @@ RULES = {
         change("DriftFilter", "Properties", "FilterPattern", to="{ $.drift = * }"),
         change("WrongTokenFilter", "Properties", "LogGroupName", to={"Ref": "ProcessorLogs"}),
         change("WrongTokenFilter", "Properties", "FilterPattern", to='{ $.reason = "wrong callback token" }'),
+        change("NoTokenFilter", "Properties", "FilterPattern", to='{ $.outcome = "refused" }'),
+        change("ThrottledFilter", "Properties", "FilterPattern", to='{ $.status = "4*" }'),
+        change("ThrottledFilter", "Properties", "FilterPattern", to="{ $.status = 429 }"),
+        change("ThrottledFilter", "Properties", "LogGroupName", to={"Ref": "ReceiverLogs"}),
+        change("FailureRateFilter", "Properties", "FilterPattern", to='{ $.outcome = "retry" }'),
+        change("FailureRateFilter", "Properties", "FilterPattern", to='{ $.outcome = "retry" && $.receive_count = 1 }'),
+        change("PaidFilter", "Properties", "FilterPattern", to='{ $.outcome = "applied" && $.stage = "*.succeeded" }'),
+        change("PaidFilter", "Properties", "FilterPattern", to='{ $.outcome = "applied" && $.stage = "invoice.paid" }'),
+        change("PaidFilter", "Properties", "FilterPattern", to='{ $.stage = "payment.succeeded" || $.stage = "invoice.paid" }'),
+    ],
+    saved_queries: [
+        change("SlowestQuery", to=None),
+        change("SlowestQuery", "Properties", "QueryString", to="sort took_ms desc | fields took_ms"),
+        change("SlowestQuery", "Properties", "QueryString", to="filter age > 1"),
+        change("DriftQuery", "Properties", "QueryString", to="filter outcome = 'drift'"),
+        change("RefusedQuery", "Properties", "LogGroupNames", to=[{"Ref": "ProcessorLogs"}]),
+        change("PaymentQuery", "Properties", "Name", to="One payment"),
+    ],
+    laid_out: [
+        body_change('"width": 24', '"width": 25'),
+        body_change('"x": 6, "y": 5,', '"x": 5, "y": 5,'),
+        body_change('"x": 6, "y": 5, "width": 6', '"x": 6, "y": 5, "width": 5'),
+        body_change("-PT12H", "-PT1H"),
+        body_change("### Is anything stuck?", "### Queue"),
+        body_change("/drift.md", "/conflict.md"),
+        body_change("[DriftAlarm](${RunbookUrl}/drift.md)", "DriftAlarm"),
+        body_change("${AWS::Region}", "us-east-1"),
+    ],
+    measured: [
+        body_change('"paid"', '"payments"'),
+        body_change("ApproximateAgeOfOldestMessage", "AgeOfOldestMessage"),
+        body_change('"ApiId", "${WebhookApi}"', '"ApiName", "${WebhookApi}"'),
+        body_change('"${ProcessorFunction}"', '"${ProcessorFunction.Arn}"'),
+        body_change('"${AccessLogs}"', '"${WebhookQueue}"'),
+        body_change('"stat": "p50"', '"stat": "p5"'),
+        body_change("pct(age_ms, 50)", "pct(took_ms, 50)"),
+        body_change("outcome = 'applied' and stage in", "outcome = 'paid' and stage in"),
+        body_change('{"left": {"min": 0', '{"left": {"min": 1'),
+        body_change("SOURCE '${ProcessorLogs}' | ", ""),
+    ],
+    drawn_thresholds: [
+        body_change('"${ParkedAlarm.Arn}", ', ""),
+        body_change('"value": 900', '"value": 90'),
+        body_change('"value": ${FailureRatePercent}', '"value": 5'),
+        body_change('"RetriesAlarm, ParkedAlarm"', '"RetriesAlarm"'),
+        body_change('"label": "QueueAgeAlarm"', '"label": "QueueAge"'),
+        body_change("#d13212", "#1f77b4"),
+        body_change('"IF(failed >= 5, 100 * failed / sent, 0)"', '"100 * failed / sent"'),
+        body_change('"Sum", "period": 3600', '"Sum", "period": 300'),
+        body_change('"stat": "Maximum", "period": 60', '"stat": "Average", "period": 60'),
+        alarm_change("WrongTokenAlarm", "Threshold", to=500),
+        change("DriftAlarm", to=None),
+    ],
+    traced: [
+        change("TracingPolicy", "Properties", "PolicyDocument", "Statement", 0, "Action", to="xray:*"),
+        change("TracingPolicy", "Properties", "Roles", to=[{"Ref": "ReceiverRole"}]),
+        change("Policy", to={"Type": "AWS::IAM::Policy", "Properties": {"Roles": [{"Ref": "ReceiverRole"}]}}),
+        change("ProcessorFunction", "Properties", "TracingConfig", "Mode", to="Active"),
     ],
     queries: [change(STAGE, "Properties", "AccessLogSettings", "Format", to='{"delivery":"$context.integration.requestId"}')],
     logged: [
@@ -1333,7 +1544,6 @@ RULES = {
         change("TapQueue", "Condition", to=None),
         change("Url", to={"Type": "AWS::Lambda::Url", "Properties": {"AuthType": "NONE"}}),
         change("Invoke", to={"Type": "AWS::Lambda::Permission", "Properties": {"Principal": "*"}}),
-        change("Policy", to={"Type": "AWS::IAM::Policy", "Properties": {"Roles": [{"Ref": "ReceiverRole"}]}}),
         change("ReceiverRole", "Properties", "ManagedPolicyArns", to=["arn:aws:iam::aws:policy/Any"]),
         change("ReceiverFunction", "Properties", "VpcConfig", to={}),
         change("WebhookQueue", "Properties", "DelaySeconds", to=900),
@@ -1373,7 +1583,8 @@ UNRULED = {
     r".*\b(Description|ConstraintDescription|DisplayName|Label|Sid|PolicyName)\b": "A text for people.",
     r".*\.AlarmDescription = x": "The same.",
     r".*\.(LifecycleConfiguration\.Rules|Targets)\.0\.Id ": "A name that nothing refers to.",
-    r".*\.Metrics\.\d\.Id ": "The same.",
+    r".*\.Metrics\.0\.Id ": "The same.",
+    r"Resources\.Dashboard\.Properties\.DashboardName\b": "A name that nothing refers to.",
     r"Resources\.(WebhookApi|\w+Function)(\.Properties\.Events\.\w+)? with another setting": "SAM leaves it out.",
     r"Resources\.Domain\.Metadata\b": "cfn-lint reads it.",
     r"Globals\.Function\.CodeUri ": "`make build` reads it.",

@@ -22,6 +22,7 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, StreamExt as _, future::join_all, stream};
+use jiff::{SignedDuration, Timestamp};
 use shared::domain_event::DomainEvent;
 
 use crate::{
@@ -60,6 +61,15 @@ pub enum Recorded {
     Duplicate,
     /// An older fact.
     Stale,
+}
+
+/// How long the phases took, for all updates together.
+#[derive(Clone, Copy, Debug)]
+pub struct Took {
+    /// To write.
+    pub apply: SignedDuration,
+    /// To publish.
+    pub publish: SignedDuration,
 }
 
 /// The update was not recorded.
@@ -107,13 +117,21 @@ enum NotPublished {
 }
 
 /// Applies updates. One result for each, in their order; one that fails, or panics, affects no other.
-pub async fn record<L: Ledger, B: Bus>(ledger: &L, bus: &B, updates: &[Update]) -> Vec<Result<Recorded, NotRecorded>> {
+pub async fn record<L: Ledger, B: Bus>(
+    ledger: &L,
+    bus: &B,
+    updates: &[Update],
+    clock: impl Fn() -> Timestamp,
+) -> (Vec<Result<Recorded, NotRecorded>>, Took) {
+    let began = clock();
     let mut written = write_all(ledger, updates).await;
+    let wrote = clock();
     let mut outgoing = events_of_all(updates, &mut written);
     publish_all(bus, updates, &written, &mut outgoing).await;
+    let took = Took { apply: wrote.duration_since(began), publish: clock().duration_since(wrote) };
     let cleared = clear_all(ledger, &written, &outgoing).await;
     let results = written.into_iter().zip(updates).enumerate();
-    results
+    let results = results
         .map(|(index, (written, update))| {
             let written = written?;
             let conflict = written.item.is_conflict_of(&update.delivery.id);
@@ -126,7 +144,8 @@ pub async fn record<L: Ledger, B: Bus>(ledger: &L, bus: &B, updates: &[Update]) 
             }
             conclude(written.recorded, conflict, index, own)
         })
-        .collect()
+        .collect();
+    (results, took)
 }
 
 // --- Write ---

@@ -3,7 +3,7 @@
 //!
 //! In reading order: `plan` draws the faults of a seed; `world` holds the clock, the random numbers and the contents of
 //! AWS; `ports` are the functions' ports; `lambda` runs the functions; `judge` checks the invariants; `flaw` breaks them, to
-//! test the judge.
+//! test the judge. `situation` plays what an operator has to recognise, and `meter` measures it as CloudWatch does.
 //!
 //! A run has four phases. First, faults are injected. Then the faults stop, and everything must drain in bounded time. Then
 //! an operator follows the runbook, twice. After sixty days everything is sent again, and nothing new may be published.
@@ -11,8 +11,10 @@
 mod flaw;
 mod judge;
 mod lambda;
+mod meter;
 mod plan;
 mod ports;
+mod situation;
 mod world;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -26,6 +28,7 @@ use tokio::task::JoinSet;
 pub use self::{
     flaw::Flaw,
     plan::{Fault, Scene},
+    situation::Situation,
 };
 use self::{
     judge::Judge,

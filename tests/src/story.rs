@@ -36,7 +36,7 @@ pub struct Story {
     pub clock: Clock,
     /// Simulates crashes.
     pub power: Power,
-    receiver: Receiver<MemoryQueue, MemoryInbox>,
+    receiver: Receiver<MemoryQueue, MemoryInbox, NowFn>,
     processor: Processor<MemoryInbox, MemoryLedger, MemoryBus, MemorySource, NowFn>,
 }
 
@@ -126,8 +126,17 @@ impl Story {
         let source = MemorySource::new(queue.clone());
         let inbox = MemoryInbox::new(queue.clone());
         let tokens = LOCAL_TOKENS.parse().unwrap();
-        let receiver = Receiver { tokens, queue: queue.clone(), inbox: inbox.clone(), environment: Environment::Test };
-        let now = clock.clone();
+        let now_fn = || {
+            let clock = clock.clone();
+            Box::new(move || clock.now()) as NowFn
+        };
+        let receiver = Receiver {
+            tokens,
+            queue: queue.clone(),
+            inbox: inbox.clone(),
+            environment: Environment::Test,
+            clock: now_fn(),
+        };
         let processor = Processor {
             inbox: inbox.clone(),
             ledger: ledger.clone(),
@@ -135,7 +144,7 @@ impl Story {
             source: source.clone(),
             environment: Environment::Test,
             token_accounts,
-            clock: Box::new(move || now.now()) as NowFn,
+            clock: now_fn(),
         };
         Self { queue, inbox, ledger, bus, source, clock, power, receiver, processor }
     }

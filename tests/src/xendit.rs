@@ -142,6 +142,55 @@ pub(crate) fn facts(rng: &mut Rng, subjects: usize, start: Timestamp) -> Vec<Fac
     facts
 }
 
+/// Draws the facts of an ordinary day, in order: invoices and payments that are paid, and payouts that succeed.
+pub(crate) fn day(rng: &mut Rng, subjects: usize, happened_at: Timestamp) -> Vec<Fact> {
+    let fact = |subject| {
+        let (kind, stage) =
+            *rng.choice(&[(Kind::Invoice, "paid"), (Kind::Payment, "succeeded"), (Kind::Payout, "succeeded")]).unwrap();
+        let id = format!("id-{subject}");
+        Fact {
+            subject,
+            key: kind.key(&id),
+            kind,
+            order: match kind {
+                Kind::Invoice => 2,
+                Kind::Payout => 1,
+                _ => 0,
+            },
+            stage,
+            paid: match kind {
+                Kind::Invoice => Some(1000),
+                Kind::Payout => Some(10_000),
+                _ => None,
+            },
+            captures: (kind == Kind::Payment).then(|| ("cap-0".to_owned(), rng.u32(1..100))).into_iter().collect(),
+            id,
+            happened_at,
+            large: false,
+            account: r#""acc-1""#,
+            names_currency: true,
+            names_reference: true,
+            refused: false,
+        }
+    };
+    (0..subjects).map(fact).collect()
+}
+
+impl Fact {
+    /// The same fact in a format that this version does not know, or cannot read.
+    pub(crate) fn in_another_format(&mut self, readable: bool) {
+        self.kind = if readable { Kind::Unknown } else { Kind::Unreadable };
+        (self.key, self.stage, self.order, self.paid) = (None, "received", 0, None);
+        self.captures.clear();
+    }
+
+    /// The same fact with an id that kills each processor.
+    pub(crate) fn as_killer(&mut self) {
+        self.id = format!("killer-{}", self.subject);
+        self.key = self.kind.key(&self.id);
+    }
+}
+
 impl Kind {
     fn name(self) -> &'static str {
         match self {

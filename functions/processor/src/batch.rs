@@ -15,10 +15,10 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::{FutureExt as _, future::join_all};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ledger::{
     bus::Bus,
-    record::{self, Recorded},
+    record::{self, Recorded, Took},
     store::Ledger,
     update::Update,
 };
@@ -102,14 +102,15 @@ impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, 
         .await;
 
         let updates: Vec<_> = understood.iter().filter_map(|it| it.as_ref().ok()?.clone()).collect();
-        let mut recorded = record::record(&self.ledger, &self.bus, &updates).await.into_iter();
+        let (recorded, took) = record::record(&self.ledger, &self.bus, &updates, &self.clock).await;
+        let mut recorded = recorded.into_iter();
         let results = understood.into_iter().map(|it| match it? {
             None => Ok(None),
             Some(_) => recorded.next().unwrap_or(Err(record::NotRecorded::Panicked)).map(Some).map_err(Failure::from),
         });
 
         join_all(messages.iter().zip(results).zip(known).map(|((message, result), known)| {
-            let work = self.end(message, result, known);
+            let work = self.end(message, result, took, known);
             AssertUnwindSafe(work).catch_unwind().map(|end| end.unwrap_or(End::Retry))
         }))
         .await
@@ -150,10 +151,16 @@ impl<I: Inbox, L: Ledger, B: Bus, S: Source, C: Fn() -> Timestamp> Processor<I, 
     }
 
     /// Ends a message: logs what became of it, and delays or parks it where it is not done.
-    async fn end(&self, message: &Message, result: Result<Option<Recorded>, Failure>, mut known: LogFields) -> End {
+    async fn end(
+        &self,
+        message: &Message,
+        result: Result<Option<Recorded>, Failure>,
+        took: Took,
+        mut known: LogFields,
+    ) -> End {
         let failure = match result {
             Ok(recorded) => {
-                known.log_done(message, recorded);
+                known.log_done(message, recorded, took, (self.clock)());
                 return End::Done;
             }
             Err(failure) => failure,
@@ -198,7 +205,11 @@ impl LogFields {
         self.delivery.as_ref().map(|delivery| &*delivery.id)
     }
 
-    fn log_done(&mut self, message: &Message, recorded: Option<Recorded>) {
+    fn delivery_age(&self, now: Timestamp) -> Option<SignedDuration> {
+        self.delivery.as_ref().map(|delivery| now.duration_since(delivery.received_at))
+    }
+
+    fn log_done(&mut self, message: &Message, recorded: Option<Recorded>, took: Took, now: Timestamp) {
         let (outcome, events) = match recorded {
             Some(Recorded::Applied { events, conflict: true, .. }) => (Processed::Conflict, events),
             Some(Recorded::Applied { events, conflict: false, .. }) => (Processed::Applied, events),
@@ -220,6 +231,9 @@ impl LogFields {
             drift = (!drift.is_empty()).then(|| drift.join("; ")),
             outcome = outcome.as_str(),
             events,
+            age_ms = self.delivery_age(now).map(ms),
+            apply_ms = recorded.map(|_| ms(took.apply)),
+            publish_ms = (events > 0).then(|| ms(took.publish)),
             "processed"
         );
     }
@@ -236,6 +250,11 @@ impl LogFields {
             "not processed"
         );
     }
+}
+
+/// Not negative: clocks are not equal, and may be set back.
+fn ms(duration: SignedDuration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(0)
 }
 
 fn loggable(text: &str) -> tracing::field::DisplayValue<Loggable<'_>> {

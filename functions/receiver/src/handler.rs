@@ -10,6 +10,7 @@
 //!
 //! **Invariant:** no 2xx without a stored copy. A log line holds ids and reasons, never a body, a header or a token.
 
+use jiff::Timestamp;
 use lambda_http::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use shared::{
     envelope::{Envelope, Environment},
@@ -26,7 +27,7 @@ use crate::{
 
 /// The receiver's dependencies.
 #[derive(Debug)]
-pub struct Receiver<Q, I> {
+pub struct Receiver<Q, I, C> {
     /// The accepted tokens.
     pub tokens: Tokens,
     /// Where webhooks go.
@@ -35,9 +36,11 @@ pub struct Receiver<Q, I> {
     pub inbox: I,
     /// Which of Xendit's two environments this is.
     pub environment: Environment,
+    /// The time.
+    pub clock: C,
 }
 
-impl<Q: Queue, I: Inbox> Receiver<Q, I> {
+impl<Q: Queue, I: Inbox, C: Fn() -> Timestamp> Receiver<Q, I, C> {
     /// Answers one request. Total: every request has an answer, and a failure is one of them.
     pub async fn receive(&self, request: Request<Vec<u8>>, arrival: Arrival) -> Response<String> {
         let topic = match route(&request) {
@@ -50,6 +53,9 @@ impl<Q: Queue, I: Inbox> Receiver<Q, I> {
         };
         let envelope = verified.into_envelope(arrival, self.environment, topic);
         let stored = self.store(&envelope).await;
+        // Not negative: the clock may be set back.
+        let ack_ms =
+            u64::try_from((self.clock)().duration_since(envelope.delivery.received_at).as_millis()).unwrap_or(0);
         let delivery = &envelope.delivery;
         let topic = delivery.topic.as_ref().map(Topic::as_str);
         let webhook_id = delivery.webhook_id.as_deref().map(|id| tracing::field::display(Loggable(id)));
@@ -57,17 +63,17 @@ impl<Q: Queue, I: Inbox> Receiver<Q, I> {
         match stored {
             Ok(Stored::InQueue) => {
                 let outcome = Received::Stored.as_str();
-                tracing::info!(delivery = delivery.id, webhook_id, topic, token, bytes, outcome, "received");
+                tracing::info!(delivery = delivery.id, webhook_id, topic, token, bytes, ack_ms, outcome, "received");
                 acknowledge(&delivery.id)
             }
             Ok(Stored::InInbox { queue_error: reason }) => {
                 let outcome = Received::StoredInInbox.as_str();
-                tracing::warn!(delivery = delivery.id, webhook_id, topic, token, bytes, outcome, %reason, "received");
+                tracing::warn!(delivery = delivery.id, webhook_id, topic, token, bytes, ack_ms, outcome, %reason, "received");
                 acknowledge(&delivery.id)
             }
             Err(reason) => {
                 let outcome = Received::NotStored.as_str();
-                tracing::error!(delivery = delivery.id, webhook_id, topic, token, bytes, outcome, %reason, "not received");
+                tracing::error!(delivery = delivery.id, webhook_id, topic, token, bytes, ack_ms, outcome, %reason, "not received");
                 answer(StatusCode::SERVICE_UNAVAILABLE, String::new())
             }
         }

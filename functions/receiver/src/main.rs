@@ -37,7 +37,8 @@ async fn run(config: Config) -> Result<(), Error> {
     let queue = SqsQueue::new(aws_sdk_sqs::Client::new(&aws), config.queue_url);
     let inbox = S3Inbox::new(&aws, INBOX_LIMITS, &config.inbox_bucket)?;
     queue.warm_up().await;
-    let receiver = &Receiver { tokens: config.tokens, queue, inbox, environment: config.environment };
+    let receiver =
+        &Receiver { tokens: config.tokens, queue, inbox, environment: config.environment, clock: Timestamp::now };
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<Event>| {
         let arrival = Arrival { id: event.context.request_id, at: Timestamp::now() };
         Ok::<_, Error>(api_gateway::answer(receiver.receive(event.payload.into_request(), arrival).await))

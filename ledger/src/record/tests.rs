@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use super::*;
 use crate::fixture::{step, update};
 
@@ -28,6 +30,15 @@ impl Bus for Holds {
     }
 }
 
+/// Shows a millisecond more each time.
+fn clock() -> impl Fn() -> Timestamp {
+    let reads = Cell::new(0);
+    move || {
+        reads.set(reads.get() + 1);
+        Timestamp::from_millisecond(reads.get()).unwrap()
+    }
+}
+
 fn paid(id: &str, amount: &str) -> Update {
     let body = format!(
         r#"{{"id":"inv-1","user_id":"u","external_id":"e","merchant_name":"m","status":"PAID","amount":1,"paid_amount":{amount},"currency":"IDR"}}"#
@@ -41,7 +52,7 @@ fn a_conflict_is_reported_even_if_an_earlier_try_has_published_and_cleared_it() 
     let mut item = step(Some(&step(None, &first)), &second);
     item.outbox.clear();
     let holds = Holds(item);
-    let recorded = record(&holds, &holds, &[second, first, paid("d-3", "2")]).now_or_never().unwrap();
+    let (recorded, took) = record(&holds, &holds, &[second, first, paid("d-3", "2")], clock()).now_or_never().unwrap();
     assert_eq!(
         recorded,
         [
@@ -50,6 +61,7 @@ fn a_conflict_is_reported_even_if_an_earlier_try_has_published_and_cleared_it() 
             Ok(Recorded::Duplicate)
         ]
     );
+    assert_eq!((took.apply.as_millis(), took.publish.as_millis()), (1, 1));
 }
 
 /// A bus that is down.
@@ -65,6 +77,6 @@ impl Bus for Down {
 fn no_message_of_a_delivery_is_done_before_its_events_are_published() {
     let update = paid("d-1", "1");
     let holds = Holds(step(None, &update));
-    let recorded = record(&holds, &Down, &[update.clone(), update]).now_or_never().unwrap();
+    let (recorded, _) = record(&holds, &Down, &[update.clone(), update], clock()).now_or_never().unwrap();
     assert!(recorded.iter().all(|it| matches!(it, Err(NotRecorded::Unpublished(1, _)))), "{recorded:?}");
 }

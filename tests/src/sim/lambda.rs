@@ -43,7 +43,7 @@ struct Warm<F> {
     function: F,
 }
 
-type Receiving = Warm<(Receiver<Flawed, Ports>, Vec<usize>)>;
+type Receiving = Warm<(Receiver<Flawed, Ports, Clock>, Vec<usize>)>;
 type Processing = Warm<Processor<Ports, Flawed, Flawed, Flawed, Clock>>;
 
 /// The two functions, with their sandboxes.
@@ -80,6 +80,11 @@ impl Lambda {
         Flawed { ports, flaw: self.flaw }
     }
 
+    fn clock(&self, sandbox: &Arc<Sandbox>) -> Clock {
+        let (world, sandbox) = (self.world.clone(), Arc::clone(sandbox));
+        Box::new(move || sandbox.clock(&world))
+    }
+
     fn receiver(&self) -> Receiving {
         let accepted = self.accepted();
         let mut pool = self.receivers.lock().unwrap();
@@ -96,6 +101,7 @@ impl Lambda {
             queue: flawed.clone(),
             inbox: flawed.ports.clone(),
             environment: Environment::Test,
+            clock: self.clock(&flawed.ports.sandbox),
         };
         Warm { sandbox: flawed.ports.sandbox, function: (receiver, accepted) }
     }
@@ -106,7 +112,6 @@ impl Lambda {
             return warm;
         }
         let flawed = self.ports("processor");
-        let (world, sandbox) = (self.world.clone(), Arc::clone(&flawed.ports.sandbox));
         let processor = Processor {
             inbox: flawed.ports.clone(),
             ledger: flawed.clone(),
@@ -114,27 +119,40 @@ impl Lambda {
             source: flawed.clone(),
             environment: Environment::Test,
             token_accounts: TokenAccounts::default(),
-            clock: Box::new(move || sandbox.clock(&world)) as Clock,
+            clock: self.clock(&flawed.ports.sandbox),
         };
         Warm { sandbox: flawed.ports.sandbox, function: processor }
     }
 
     /// Sends a request to API Gateway, and returns the status. `fact`: what Xendit sent. `None`: a forged request.
-    pub(super) async fn request(
-        &self,
-        mut request: Request<Vec<u8>>,
-        fact: Option<usize>,
-        token: Option<usize>,
-    ) -> u16 {
-        if self.world.draws(Fault::Throttled, &"gateway") {
-            return 429;
-        }
+    pub(super) async fn request(&self, request: Request<Vec<u8>>, fact: Option<usize>, token: Option<usize>) -> u16 {
+        let began = self.world.now();
+        let throttled = self.world.with(|state| {
+            let now = state.now;
+            state.meter.as_mut().is_some_and(|meter| meter.throttles(now))
+        });
+        let status = if throttled || self.world.draws(Fault::Throttled, &"gateway") {
+            429
+        } else {
+            self.answer(request, fact, token).await
+        };
+        self.world.with(|state| {
+            let (now, took) = (state.now, state.now.duration_since(began));
+            if let Some(meter) = &mut state.meter {
+                meter.answered(now, status, took);
+            }
+        });
+        status
+    }
+
+    /// Invokes the receiver, and returns the status of the answer.
+    async fn answer(&self, mut request: Request<Vec<u8>>, fact: Option<usize>, token: Option<usize>) -> u16 {
         let warm = self.receiver();
         let fact = fact.filter(|_| token.is_some_and(|token| warm.function.1.contains(&token)));
         let delivery = self.world.with(|state| {
             let delivery = format!("d-{:05}", state.next_id());
             state.judge.arrives(&delivery, fact, request.body());
-            state.invocations += 1;
+            state.invoked("ReceiverFunction");
             state.note(&warm.sandbox, || format!("receives {delivery}: {fact:?}"));
             delivery
         });
@@ -159,7 +177,10 @@ impl Lambda {
                 }
             },
         };
-        let Some(answer) = answer else { return 500 };
+        let Some(answer) = answer else {
+            self.world.with(|state| state.measure("Errors", "ReceiverFunction", 1.0));
+            return 500;
+        };
         let took = self.world.now().duration_since(began);
         self.world.with(|state| {
             state.note(&warm.sandbox, || format!("answers {delivery} with {}", answer.status()));
@@ -234,6 +255,7 @@ impl Lambda {
     async fn work(&self, batch: Vec<Message>) {
         self.world.pause(1, 30).await;
         if self.world.draws(Fault::Throttled, &"processor") {
+            self.world.with(|state| state.measure("Throttles", "ProcessorFunction", 1.0));
             return;
         }
         let ids: Vec<&str> = batch.iter().map(|message| &*message.id).collect();
@@ -257,7 +279,7 @@ impl Lambda {
     async fn invoke(&self, batch: &[Message]) -> Option<Vec<u8>> {
         let warm = self.processor();
         self.world.with(|state| {
-            state.invocations += 1;
+            state.invoked("ProcessorFunction");
             state.note(&warm.sandbox, || {
                 let ids: Vec<_> =
                     batch.iter().map(|message| format!("{} ({})", message.id, message.receives)).collect();
@@ -276,7 +298,10 @@ impl Lambda {
             Some(response) => format!("retries {:?}", response.failures().collect::<Vec<_>>()),
             None => "failed".to_owned(),
         });
-        let response = response?;
+        let Some(response) = response else {
+            self.world.with(|state| state.measure("Errors", "ProcessorFunction", 1.0));
+            return None;
+        };
         self.processors.lock().unwrap().push(warm);
         if self.flaw == Some(Flaw::WholeBatchSucceeds) {
             return Some(b"{}".to_vec());

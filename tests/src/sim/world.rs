@@ -13,6 +13,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     judge::Judge,
+    meter::Meter,
     plan::{Fault, Plan, Service},
 };
 use crate::{
@@ -67,6 +68,8 @@ pub(super) struct State {
     pub(super) invocations: u64,
     /// Whether to wake the poller.
     pub(super) wake_poller: bool,
+    /// What CloudWatch measures, if anybody looks.
+    pub(super) meter: Option<Meter>,
     steps: u64,
     ids: u32,
     timeline: Option<Vec<String>>,
@@ -90,6 +93,7 @@ impl World {
             faults: BTreeMap::new(),
             invocations: 0,
             wake_poller: false,
+            meter: None,
             steps: 0,
             ids: 0,
             timeline: traced.then(Vec::new),
@@ -233,9 +237,26 @@ impl State {
     /// Sends a message to the queue.
     pub(super) fn send(&mut self, body: Arc<str>, delivery: &str) {
         let id = self.sqs.send(body, self.now);
+        self.measure("NumberOfMessagesSent", "WebhookQueue", 1.0);
         self.note(&"sqs", || format!("{id} holds {delivery}"));
         self.deliveries.insert(id, delivery.to_owned());
         self.wake_poller = true;
+    }
+
+    /// Measures a value of a resource.
+    pub(super) fn measure(&mut self, metric: &'static str, resource: &'static str, value: f64) {
+        let now = self.now;
+        if let Some(meter) = &mut self.meter {
+            meter.measure(now, metric, resource, value);
+        }
+    }
+
+    /// Measures an invocation.
+    pub(super) fn invoked(&mut self, function: &'static str) {
+        self.invocations += 1;
+        for (metric, value) in [("Invocations", 1.0), ("Errors", 0.0), ("Throttles", 0.0)] {
+            self.measure(metric, function, value);
+        }
     }
 
     /// A message is gone. After the last one of its delivery, the judge checks that the delivery was applied.
