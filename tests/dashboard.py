@@ -5,7 +5,6 @@ metric filters, which are applied to the log lines of the run, and the alarms, w
 each situation is fixed in RINGING.
 """
 
-import itertools
 import json
 import logging
 import math
@@ -147,7 +146,7 @@ def clock(at):
 
 
 def readable(number):
-    return f"{number / 1000:g}k" if number >= 10_000 else f"{number:g}"
+    return f"{number / 1e6:g}M" if number >= 1e6 else f"{number / 1000:g}k" if number >= 10_000 else f"{number:g}"
 
 
 def ceiling(number):
@@ -214,10 +213,10 @@ def draw_graph(frame, title, lines, thresholds, run):
     for at in range(run.start, run.end + 1, 3 * 60 * MINUTE):
         anchor = "end" if at == run.end else "middle"
         found.append(text(place(at, 0)[0], bottom + 13, clock(at), 10, FAINT, anchor))
-    for value, names in thresholds:
+    for number, (value, names) in enumerate(thresholds):
         y = place(run.start, value)[1]
         # Near the top, the name is below the line.
-        label = y + 11 if y < top + 14 else y - 3
+        label = y + 11 if y < top + 14 else y - 3 - 9 * number * (abs(y - place(run.start, thresholds[0][0])[1]) < 10)
         found.append(f"<line x1='{left}' x2='{right}' y1='{y:.1f}' y2='{y:.1f}' stroke='{RED}' stroke-dasharray='5 3'/>"
                      + text(right - 2, label, names if len(names) < 40 else names.replace("Alarm", ""), 9, RED, "end"))
     x = left
@@ -261,12 +260,13 @@ def draw_logs(widget, run):
         period = int(bin_name[4:-2]) * MINUTE if rows else MINUTE
         lines = [(name, period, sorted((row[bin_name] + period, row[name]) for row in rows)) for name in names]
         return draw_graph(frame, title, lines, [], run)
-    found = [frame.box(title)]
-    for number, row in enumerate(itertools.islice(rows, int((frame.height - 26) // 16))):
-        cells = [clock(value) if name == "@timestamp" else str(value) for name, value in row.items()]
-        y = frame.y + 36 + 16 * number
-        found.extend(text(frame.x + 8 + 85 * column, y, cell, 10, FAINT if column == 0 else INK)
-                     for column, cell in zip((0, 0.6, 2.6), cells))
+    shown = rows[:int((frame.height - 40) // 15)]
+    found, x = [frame.box(title)], frame.x + 8
+    for name in shown[0] if shown else ():
+        cells = [name, *(clock(row[name]) if name == "@timestamp" else str(row[name] or "") for row in shown)]
+        found.extend(text(x, frame.y + 32 + 15 * number, cell, 10, FAINT if number == 0 else INK)
+                     for number, cell in enumerate(cells))
+        x += max(map(len, cells)) * 6.2 + 14
     return "".join(found)
 
 
