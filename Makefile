@@ -85,9 +85,7 @@ docs: ## Write the pages under docs/ that are made from the code
 
 # The simulator plays twelve hours in seconds. The pictures are the same each time.
 dashboard: setup ## Draw the dashboard of template.yaml in nine situations of the simulator, into docs/dashboard
-	@mkdir -p docs/dashboard
-	cargo run --locked --quiet --package tests --bin situations | \
-		AWS_DEFAULT_REGION=ap-southeast-1 $(VENV)/bin/python tests/dashboard.py template.yaml docs/dashboard
+	WRITE_DOCS=1 $(CARGO) test --package tests --test dashboard -- --nocapture
 
 screenshots: setup browser ## Write the pictures of the console in docs/console
 	$(BUILD)

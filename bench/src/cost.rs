@@ -75,7 +75,8 @@ impl Fixed {
                 kind = of;
                 fixed.dashboards += u32::from(kind == "AWS::CloudWatch::Dashboard");
             }
-            let metrics = line.matches("MetricName:").map(|_| 1).sum::<u32>();
+            // By its name, or in a query of Metrics Insights.
+            let metrics = u32::from(line.contains("MetricName:") || line.contains("SELECT "));
             match kind {
                 "AWS::CloudWatch::Alarm" => fixed.alarm_metrics += metrics,
                 "AWS::Logs::MetricFilter" => fixed.custom_metrics += metrics,
@@ -261,7 +262,8 @@ impl Bill<'_> {
         let mut text = String::from(
             "\n## Per month\n\n\
              These do not depend on the traffic. A custom metric is charged by the hour, and only for hours in which its \
-             log filter has matched.\n\n| | number | dollars per month |\n|---|--:|--:|\n",
+             log filter has matched. Not subtracted is AWS's free tier, which has 10 alarms, 10 custom metrics and 3 dashboards for \
+             each account.\n\n| | number | dollars per month |\n|---|--:|--:|\n",
         );
         let parts = self.fixed(fixed)?;
         for (name, number, dollars) in &parts {
@@ -371,6 +373,7 @@ mod tests {
       Metrics:
         - MetricStat: { Metric: { Namespace: N, MetricName: two } }
         - MetricStat: { Metric: { Namespace: N, MetricName: three } }
+        - Expression: SELECT SUM(four) FROM N
   C:
     Type: AWS::Logs::MetricFilter
     Properties:
@@ -380,7 +383,7 @@ mod tests {
   D:
     Type: AWS::CloudWatch::Dashboard
 ";
-        let fixed = Fixed { alarm_metrics: 3, custom_metrics: 1, dashboards: 1 };
+        let fixed = Fixed { alarm_metrics: 4, custom_metrics: 1, dashboards: 1 };
         assert_eq!(Fixed::count(template), fixed);
     }
 }

@@ -178,7 +178,7 @@ impl Lambda {
             },
         };
         let Some(answer) = answer else {
-            self.world.with(|state| state.measure("Errors", "ReceiverFunction", 1.0));
+            self.world.with(|state| state.measure("Errors", "ReceiverFunction", 1));
             return 500;
         };
         let took = self.world.now().duration_since(began);
@@ -255,7 +255,7 @@ impl Lambda {
     async fn work(&self, batch: Vec<Message>) {
         self.world.pause(1, 30).await;
         if self.world.draws(Fault::Throttled, &"processor") {
-            self.world.with(|state| state.measure("Throttles", "ProcessorFunction", 1.0));
+            self.world.with(|state| state.measure("Throttles", "ProcessorFunction", 1));
             return;
         }
         let ids: Vec<&str> = batch.iter().map(|message| &*message.id).collect();
@@ -299,7 +299,7 @@ impl Lambda {
             None => "failed".to_owned(),
         });
         let Some(response) = response else {
-            self.world.with(|state| state.measure("Errors", "ProcessorFunction", 1.0));
+            self.world.with(|state| state.measure("Errors", "ProcessorFunction", 1));
             return None;
         };
         self.processors.lock().unwrap().push(warm);

@@ -237,14 +237,14 @@ impl State {
     /// Sends a message to the queue.
     pub(super) fn send(&mut self, body: Arc<str>, delivery: &str) {
         let id = self.sqs.send(body, self.now);
-        self.measure("NumberOfMessagesSent", "WebhookQueue", 1.0);
+        self.measure("NumberOfMessagesSent", "WebhookQueue", 1);
         self.note(&"sqs", || format!("{id} holds {delivery}"));
         self.deliveries.insert(id, delivery.to_owned());
         self.wake_poller = true;
     }
 
     /// Measures a value of a resource.
-    pub(super) fn measure(&mut self, metric: &'static str, resource: &'static str, value: f64) {
+    pub(super) fn measure(&mut self, metric: &'static str, resource: &'static str, value: i64) {
         let now = self.now;
         if let Some(meter) = &mut self.meter {
             meter.measure(now, metric, resource, value);
@@ -254,7 +254,7 @@ impl State {
     /// Measures an invocation.
     pub(super) fn invoked(&mut self, function: &'static str) {
         self.invocations += 1;
-        for (metric, value) in [("Invocations", 1.0), ("Errors", 0.0), ("Throttles", 0.0)] {
+        for (metric, value) in [("Invocations", 1), ("Errors", 0), ("Throttles", 0)] {
             self.measure(metric, function, value);
         }
     }
