@@ -406,11 +406,12 @@ def main():
     sys.stdout.flush()
     if not succeeded:
         sys.exit(1)
-    smoke = f"xendit-hooks smoke --stack {options.to}"
+    smoke = f"AWS_REGION={where} xendit-hooks smoke --stack {options.to}"
     if not token:
-        print(f"Now see whether a webhook gets through: `AWS_REGION={where} {smoke}` asks for the callback token and sends a canary.")
+        print(f"Now see whether a webhook gets through: `{smoke}` asks for the callback token and sends a canary.")
     elif not canary(options.to, where, token):
-        sys.exit(f"The stack is deployed, but no canary gets through. To go back: docs/operations.md, Roll back. To try again: {smoke}")
+        sys.exit(f"The stack is deployed, but no canary gets through. To try again: {smoke}\nTo roll back, check out the earlier version and "
+                 "deploy it: docs/operations.md.")
 
 
 if __name__ == "__main__":

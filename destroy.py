@@ -123,7 +123,7 @@ def destroy(session, options, stack, where):
         print("Nothing was changed.")
         return True
     if options.to == "live" and not confirmed(stack, options.confirm):
-        raise Refused(f"Nothing was changed. Only who types {stack} deletes it; in a script: CONFIRM={stack}")
+        raise Refused(f"Nothing was changed. To delete it, type {stack} when asked, or add CONFIRM={stack}")
     since = time.time() - 1
     client.delete_stack(StackName=stack)
     # By its id, because a deleted stack has no name any more.
@@ -131,7 +131,7 @@ def destroy(session, options, stack, where):
     if status != "DELETE_COMPLETE":
         print(f"{stack} was not deleted: {status}. The first failed event above has the reason.", file=sys.stderr)
         return False
-    print(f"{stack} is deleted. The URLs in Xendit's dashboard lead nowhere now: remove them there.")
+    print(f"{stack} is deleted. Its URLs do not work any more: remove them from Xendit's dashboard.")
     return True
 
 

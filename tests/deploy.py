@@ -403,7 +403,7 @@ class Destroy(InAws):
             with patch("sys.stdin") as stdin:
                 stdin.isatty.return_value = False
                 reason, _ = self.refusal_of(lambda: self.destroyed(confirm=wrong, **live))
-            self.assertIn("Only who types xendit-hooks-live", reason)
+            self.assertIn("type xendit-hooks-live when asked", reason)
             self.assertTrue(self.is_there("xendit-hooks-live"))
         succeeded, text = self.destroyed(confirm="xendit-hooks-live", **live)
         self.assertTrue(succeeded and not self.is_there("xendit-hooks-live"), text)
