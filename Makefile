@@ -44,6 +44,7 @@ demo: ## The same once: exits non-zero if anything that was acknowledged is miss
 test: setup browser ## Run all tests
 	$(BUILD)
 	cargo test --locked --workspace
+	$(VENV)/bin/python tests/runbooks.py
 	cd bench && cargo test --locked --package bench
 
 sim: ## Play the simulator: make sim SEEDS=1000; make sim SEED=7 plays one again and shows it

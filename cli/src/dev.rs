@@ -13,6 +13,7 @@
 //! The result of an acknowledged webhook waits until its message is deleted from the queue, and says whether the webhook is
 //! in the ledger or in the dead-letter queue.
 
+mod access_log;
 mod children;
 mod functions;
 mod gateway;
@@ -37,6 +38,7 @@ use tokio::{
 };
 
 use self::{
+    access_log::AccessLog,
     children::Children,
     functions::Functions,
     gateway::Gateway,
@@ -136,7 +138,8 @@ async fn run_stack(options: &Options) -> Result<ExitCode> {
     let (binaries, aws) = prepare(&project, &mut children, options.aws).await?;
     let functions = Functions::start(&mut children, &binaries, &aws, &tokens).await?;
     let (news_sender, news) = mpsc::unbounded_channel();
-    let gateway = Gateway::open(listener, functions.receiver, news_sender.clone())?;
+    let access_log = AccessLog::create(&children.logs)?;
+    let gateway = Gateway::open(listener, functions.receiver, access_log, news_sender.clone())?;
     let poller = tokio::spawn(Poller::new(aws.clone(), functions.processor, news_sender).run());
 
     let console = Console::bind().await?;

@@ -108,7 +108,12 @@ impl Children {
 
     fn create_log(&self, name: &str) -> Result<File> {
         let path = self.log(name);
-        File::create(&path).with_context(|| format!("cannot create the log {}", path.display()))
+        // Others write to it, too.
+        File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .with_context(|| format!("cannot create the log {}", path.display()))
     }
 
     fn log(&self, name: &str) -> PathBuf {

@@ -82,7 +82,7 @@ impl Function {
     ) -> Result<Lambda> {
         let name = self.name();
         let binary = binaries.get(name).with_context(|| format!("cargo built no binary `{name}`"))?;
-        let lambda = Lambda::start(self.timeout()).await?;
+        let lambda = Lambda::start(self.timeout()).await?.recorded(name, &children.logs);
         let mut command = Command::new(binary);
         command
             .env_clear()

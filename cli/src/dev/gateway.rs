@@ -29,6 +29,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
+    access_log::{Access, AccessLog, Invoked},
     happening::Request,
     runtime_api::{Lambda, NoResponse},
     tracker::News,
@@ -72,6 +73,7 @@ struct Context {
     /// How long to wait for it.
     timeout: Duration,
     in_flight: Arc<Semaphore>,
+    access_log: Option<AccessLog>,
     news: UnboundedSender<News>,
 }
 
@@ -91,11 +93,16 @@ impl Gateway {
     }
 
     /// Starts the server. `news` receives each request once it is answered.
-    pub(super) fn open(listener: TcpListener, receiver: Lambda, news: UnboundedSender<News>) -> Result<Self> {
+    pub(super) fn open(
+        listener: TcpListener,
+        receiver: Lambda,
+        access_log: AccessLog,
+        news: UnboundedSender<News>,
+    ) -> Result<Self> {
         let address = listener.local_addr()?;
         let url = format!("http://{address}");
         let in_flight = Arc::new(Semaphore::new(THROTTLE_BURST));
-        let router = router(Context { receiver, timeout: TIMEOUT, in_flight, news });
+        let router = router(Context { receiver, timeout: TIMEOUT, in_flight, access_log: Some(access_log), news });
         let server = tokio::spawn(async move {
             // Runs until it is aborted.
             let _ = axum::serve(listener, router).await;
@@ -145,6 +152,12 @@ async fn answer(
     };
     let (parts, answer) = response.into_parts();
     let answer = axum::body::to_bytes(answer, usize::MAX).await.unwrap_or_default();
+    let took = start.elapsed();
+    if let Some(access_log) = &context.access_log {
+        let route = Route::of(&path).filter(|_| method == Method::POST).map(|route| route.key);
+        let invoked = parts.extensions.get::<Invoked>().copied();
+        access_log.write(&Access { id: &id, route, status: parts.status.as_u16(), took, invoked });
+    }
     let request = Request {
         id,
         sample: headers.get(SAMPLE_HEADER).map(text),
@@ -155,7 +168,7 @@ async fn answer(
         body,
         status: parts.status.as_u16(),
         answer: answer.clone(),
-        took: start.elapsed(),
+        took,
     };
     let _ = context.news.send(News::Answered(request));
     Response::from_parts(parts, Body::from(answer))
@@ -179,12 +192,16 @@ async fn respond(
     };
     let event = event(&route, id, path, query, headers, body).to_string();
     let response = context.receiver.invoke(id.to_owned(), event);
-    match tokio::time::timeout(context.timeout, response).await {
-        Ok(Ok(output)) => to_http(&output),
-        Ok(Err(NoResponse::TooLarge)) => from_gateway(StatusCode::PAYLOAD_TOO_LARGE),
-        Ok(Err(NoResponse::Failed | NoResponse::TimedOut)) => from_gateway(StatusCode::INTERNAL_SERVER_ERROR),
-        Err(_) => from_gateway(StatusCode::SERVICE_UNAVAILABLE),
-    }
+    let (mut response, invoked) = match tokio::time::timeout(context.timeout, response).await {
+        Ok(Ok(output)) => (to_http(&output), Ok(())),
+        Ok(Err(NoResponse::TooLarge)) => (from_gateway(StatusCode::PAYLOAD_TOO_LARGE), Err("too large")),
+        Ok(Err(NoResponse::Failed)) => (from_gateway(StatusCode::INTERNAL_SERVER_ERROR), Err("failed")),
+        Ok(Err(NoResponse::TimedOut)) => (from_gateway(StatusCode::INTERNAL_SERVER_ERROR), Err("timed out")),
+        Ok(Err(NoResponse::Throttled)) => (from_gateway(StatusCode::SERVICE_UNAVAILABLE), Err("Rate Exceeded")),
+        Err(_) => (from_gateway(StatusCode::SERVICE_UNAVAILABLE), Err("no answer in time")),
+    };
+    response.extensions_mut().insert(Invoked(invoked));
+    response
 }
 
 /// The headers that may be shown.
@@ -472,7 +489,10 @@ mod tests {
         let (news, told) = tokio::sync::mpsc::unbounded_channel();
         let timeout = Duration::from_millis(200);
         let receiver = Lambda::start(timeout).await.unwrap();
-        (router(Context { receiver, timeout, in_flight: Arc::new(Semaphore::new(burst)), news }), told)
+        (
+            router(Context { receiver, timeout, in_flight: Arc::new(Semaphore::new(burst)), access_log: None, news }),
+            told,
+        )
     }
 
     async fn post(router: &Router, path: &str, body: Vec<u8>) -> (u16, String) {

@@ -26,7 +26,7 @@ use tokio::{
     sync::Mutex,
 };
 
-use super::{children::Children, happening::Event};
+use super::{children::Children, happening::Event, runtime_api::FAULTS};
 use crate::{project::Project, stack::LOCAL_KEY};
 
 /// The region in which the functions run. moto has every region; this one is near most of Xendit's merchants.
@@ -79,6 +79,7 @@ impl LocalAws {
         python
             .args(["-B", "cli/src/dev/local_aws.py", "template.yaml"])
             .args([listen.ip().to_string(), listen.port().to_string()])
+            .arg(children.logs.join(FAULTS))
             .current_dir(project.root())
             .env("AWS_DEFAULT_REGION", REGION)
             .envs(CREDENTIALS);

@@ -5,7 +5,10 @@
 //! this API exits, so that the functions end with `dev`, however that ends.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    fs::OpenOptions,
+    io::Write as _,
+    path::{Path as FilePath, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,6 +22,7 @@ use axum::{
     routing::{get, post},
 };
 use jiff::Timestamp;
+use serde_json::json;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
@@ -30,12 +34,26 @@ pub(super) const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024 + 100;
 /// More than the largest response that Lambda accepts, which is as large.
 const MAX_RESPONSE_BYTES: usize = 10 * 1024 * 1024;
 
+/// The file in the folder of the logs that says what fails, as `faults.py` describes. Here it may have `INVOKE`.
+pub(super) const FAULTS: &str = "faults.json";
+
+/// The action that fails when Lambda starts no function, because the account's concurrency is used up.
+const INVOKE: &str = "lambda:InvokeFunction";
+
 /// A function as its callers see it.
 #[derive(Clone, Debug)]
 pub(super) struct Lambda {
     /// The value of `AWS_LAMBDA_RUNTIME_API` for the function's process.
     pub(super) address: String,
     invocations: mpsc::UnboundedSender<Invocation>,
+    records: Option<Records>,
+}
+
+/// Where Lambda writes what it has to say about a function itself, and what it is told to do wrong.
+#[derive(Clone, Debug)]
+struct Records {
+    log: PathBuf,
+    faults: PathBuf,
 }
 
 /// Why an invocation has no response.
@@ -47,6 +65,8 @@ pub(super) enum NoResponse {
     Failed,
     /// The function did not answer in time.
     TimedOut,
+    /// Lambda did not start the function.
+    Throttled,
 }
 
 type Answer = oneshot::Sender<Result<Bytes, NoResponse>>;
@@ -82,7 +102,13 @@ impl Lambda {
             .layer(DefaultBodyLimit::max(MAX_RESPONSE_BYTES))
             .with_state(function);
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Ok(Self { address, invocations })
+        Ok(Self { address, invocations, records: None })
+    }
+
+    /// The same function, about whose failures Lambda writes to the function's log in a folder, and whose faults are there.
+    pub(super) fn recorded(self, name: &str, folder: &FilePath) -> Self {
+        let records = Records { log: folder.join(format!("{name}.log")), faults: folder.join(FAULTS) };
+        Self { records: Some(records), ..self }
     }
 
     /// Passes an event to the function once it is free, and returns its response. `id` is Lambda's request id, which the
@@ -91,10 +117,33 @@ impl Lambda {
         if event.len() > MAX_EVENT_BYTES {
             return Err(NoResponse::TooLarge);
         }
+        if self.records.as_ref().is_some_and(Records::is_throttled) {
+            return Err(NoResponse::Throttled);
+        }
         let (answer, answered) = oneshot::channel();
-        let sent = self.invocations.send(Invocation { id, event, answer });
+        let sent = self.invocations.send(Invocation { id: id.clone(), event, answer });
         sent.map_err(|_| NoResponse::Failed)?;
-        answered.await.unwrap_or(Err(NoResponse::Failed))
+        let response = answered.await.unwrap_or(Err(NoResponse::Failed));
+        if let (Err(why), Some(records)) = (&response, &self.records) {
+            records.report(&id, *why);
+        }
+        response
+    }
+}
+
+impl Records {
+    fn is_throttled(&self) -> bool {
+        let faults = std::fs::read(&self.faults).unwrap_or_default();
+        serde_json::from_slice::<BTreeMap<String, String>>(&faults).is_ok_and(|faults| faults.contains_key(INVOKE))
+    }
+
+    /// Writes a line as Lambda does, at the log level of template.yaml.
+    fn report(&self, id: &str, why: NoResponse) {
+        let status = if why == NoResponse::TimedOut { "timeout" } else { "error" };
+        let record = json!({ "requestId": id, "status": status });
+        let line = json!({ "time": Timestamp::now(), "type": "platform.report", "record": record });
+        // Lambda, too, goes on when it cannot log.
+        let _ = OpenOptions::new().append(true).open(&self.log).and_then(|mut log| writeln!(log, "{line}"));
     }
 }
 
@@ -200,5 +249,22 @@ mod tests {
     async fn an_event_that_lambda_would_not_accept_is_refused() {
         let lambda = Lambda::start(TIMEOUT).await.unwrap();
         assert_eq!(invoke(&lambda, &"x".repeat(MAX_EVENT_BYTES + 1)).await, Err(NoResponse::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn lambda_logs_failures_and_starts_no_function_when_it_is_told_so() {
+        let folder = std::env::temp_dir().join(format!("xendit-hooks-runtime-api-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("receiver.log"), "cannot start\n").unwrap();
+        let lambda = Lambda::start(TIMEOUT).await.unwrap().recorded("receiver", &folder);
+        answer_one(&lambda, "", "");
+        assert_eq!(invoke(&lambda, "{}").await, Err(NoResponse::TimedOut));
+        let log = std::fs::read_to_string(folder.join("receiver.log")).unwrap();
+        let (before, line) = log.trim_end().split_once('\n').unwrap();
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!((before, &line["record"]["status"]), ("cannot start", &json!("timeout")));
+        std::fs::write(folder.join(FAULTS), json!({ INVOKE: "TooManyRequestsException" }).to_string()).unwrap();
+        assert_eq!(invoke(&lambda, "{}").await, Err(NoResponse::Throttled));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }
