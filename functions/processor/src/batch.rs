@@ -222,7 +222,8 @@ impl LogFields {
         }
         let drift: Vec<_> = self.drift.iter().map(ToString::to_string).collect();
         tracing::info!(
-            message_id = message.id,
+            // The delivery names the webhook, and what is done needs no search in SQS.
+            message_id = self.delivery.is_none().then_some(&*message.id),
             delivery = self.delivery_id(),
             event = self.event.as_deref().map(loggable),
             stage = self.stage.map(Stage::as_str),
