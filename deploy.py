@@ -42,6 +42,7 @@ MAX_LOST_CANARIES = 3
 # The stack that SAM makes for its bucket.
 SAM_STACK = "aws-sam-cli-managed-default"
 TOKEN_VARIABLE = "XENDIT_CALLBACK_TOKEN"
+INTERRUPTED = "Interrupted. What CloudFormation has begun goes on: its console shows it."
 
 
 class Refused(Exception):
@@ -294,7 +295,10 @@ def told(changes):
 def confirmed(stack, given):
     """Whether the name of the stack was typed, or given."""
     if given is None and sys.stdin.isatty():
-        given = input(f"Type {stack} to go on: ")
+        try:
+            given = input(f"Type {stack} to go on: ")
+        except (EOFError, KeyboardInterrupt):
+            print()
     return given == stack
 
 
@@ -327,7 +331,11 @@ def follow(client, stack, since, try_canary=None):
             last_canary = time.monotonic()
             if lost == MAX_LOST_CANARIES:
                 print(f"{lost} canaries in a row were lost. Rolling back …", flush=True)
-                client.cancel_update_stack(StackName=stack)
+                try:
+                    client.cancel_update_stack(StackName=stack)
+                except ClientError as error:
+                    # A canary takes a minute to be lost. Meanwhile, the update may have ended.
+                    print(f"CloudFormation does not roll back: {error}", flush=True)
                 try_canary = None
         time.sleep(POLL_SECS)
 
@@ -403,6 +411,8 @@ def main():
         sys.exit(f"`{' '.join(error.cmd)}` failed. Nothing was changed.")
     except (BotoCoreError, ClientError) as error:
         sys.exit(f"AWS cannot be used: {error} Check AWS_PROFILE, `aws sso login`, REGION and your permissions.")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     sys.stdout.flush()
     if not succeeded:
         sys.exit(1)

@@ -13,7 +13,7 @@ import time
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deploy import Refused, confirmed, follow, region
+from deploy import INTERRUPTED, Refused, confirmed, follow, region
 
 # Why CloudFormation keeps a resource, and the commands that delete it.
 KEPT = {
@@ -145,6 +145,8 @@ def main():
         sys.exit(f"{reason}")
     except (BotoCoreError, ClientError) as error:
         sys.exit(f"AWS cannot be used: {error} Check AWS_PROFILE, `aws sso login`, REGION and your permissions.")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     sys.exit(0 if succeeded else 1)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from unittest.mock import Mock, patch
 
 import boto3
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse
@@ -290,6 +291,9 @@ class Changes(InAws):
         with patch("sys.stdin") as stdin, patch("builtins.input", return_value="xendit-hooks-live"):
             stdin.isatty.return_value = True
             self.assertTrue(deploy.confirmed("xendit-hooks-live", None))
+            for interruption in [KeyboardInterrupt, EOFError]:
+                with patch("builtins.input", side_effect=interruption), contextlib.redirect_stdout(io.StringIO()):
+                    self.assertFalse(deploy.confirmed("xendit-hooks-live", None), "so that the change set is deleted")
             stdin.isatty.return_value = False
             self.assertFalse(deploy.confirmed("xendit-hooks-live", None), "nobody can type")
         self.assertTrue(deploy.configured("live")["confirm_changeset"])
@@ -332,15 +336,16 @@ class Changes(InAws):
 
 
 class Canaries(unittest.TestCase):
-    def followed(self, canaries, polls=60):
+    def followed(self, canaries, polls=60, refusal=None):
         """What happens while a stack changes for a time, and canaries get through or not, as these say."""
         answers, clock = iter(canaries), iter(range(0, 10**6, deploy.POLL_SECS))
         client, calls = Mock(), []
+        client.cancel_update_stack.side_effect = refusal
         client.get_paginator.return_value.paginate.return_value = [{"StackEvents": []}]
 
         def status(**_):
             polled = client.describe_stacks.call_count
-            if client.cancel_update_stack.called:
+            if client.cancel_update_stack.called and not refusal:
                 name = "UPDATE_ROLLBACK_COMPLETE"
             else:
                 name = "UPDATE_IN_PROGRESS" if polled < polls else "UPDATE_COMPLETE"
@@ -356,6 +361,10 @@ class Canaries(unittest.TestCase):
 
     def test_an_update_is_rolled_back_after_several_canaries_in_a_row_were_lost(self):
         self.assertEqual(self.followed([True, False, False, False]), ("UPDATE_ROLLBACK_COMPLETE", True))
+
+    def test_an_update_that_ends_before_it_can_be_rolled_back_is_followed_to_its_end(self):
+        refusal = ClientError({"Error": {"Code": "ValidationError", "Message": "CancelUpdateStack cannot be called"}}, "CancelUpdateStack")
+        self.assertEqual(self.followed([False, False, False], refusal=refusal), ("UPDATE_COMPLETE", True))
 
     def test_one_or_two_that_are_lost_while_functions_are_replaced_change_nothing(self):
         self.assertEqual(self.followed([False, False, True, False, False, True] + 50 * [True]), ("UPDATE_COMPLETE", False))
