@@ -17,7 +17,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::{
-    lifecycle::Stage,
+    canary,
+    lifecycle::{CanaryPhase, Stage},
     outcome::{Processed, Received},
 };
 
@@ -31,6 +32,9 @@ const OVERLAP: Duration = Duration::from_mins(1);
 
 /// Leaves out what Lambda itself writes.
 const WITH_OUTCOME: &str = "{ $.outcome = * }";
+
+/// What the processor says about a canary.
+pub(crate) const CANARY: Stage = Stage::Canary(CanaryPhase::Seen);
 
 /// What a function says about a webhook.
 #[derive(Clone, Debug, Deserialize)]
@@ -94,6 +98,12 @@ impl Line {
     /// What the webhook says. `None`: the line does not say, or in a word that this version does not know.
     pub(crate) fn stage(&self) -> Option<Stage> {
         self.stage.clone()?.try_into().ok()
+    }
+
+    /// Whether it is about a canary of `smoke`, which is no webhook of Xendit's. The receiver's line has its topic, the
+    /// processor's its stage.
+    pub(crate) fn is_canary(&self) -> bool {
+        self.topic.as_deref() == Some(canary::TOPIC) || self.stage.as_deref() == Some(CANARY.as_str())
     }
 }
 

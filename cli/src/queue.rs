@@ -15,7 +15,12 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use aws_config::SdkConfig;
 use aws_sdk_sqs::{
     Client,
-    types::{ChangeMessageVisibilityBatchRequestEntry, Message, MessageAttributeValue, MessageSystemAttributeName},
+    types::{
+        ChangeMessageVisibilityBatchRequestEntry, Message, MessageAttributeValue, MessageSystemAttributeName,
+        QueueAttributeName::{
+            ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed, ApproximateNumberOfMessagesNotVisible,
+        },
+    },
 };
 use indicatif::ProgressBar;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
@@ -142,6 +147,19 @@ impl Queue {
         }
         result
     }
+}
+
+/// How many messages of a queue wait, were received and are not done, and are delayed.
+pub(crate) async fn counts(sqs: &Client, url: &str) -> Result<[u64; 3]> {
+    let names =
+        [ApproximateNumberOfMessages, ApproximateNumberOfMessagesNotVisible, ApproximateNumberOfMessagesDelayed];
+    let call = sqs.get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec()));
+    let answer =
+        call.send().await.map_err(|error| match error.as_service_error().map(|error| error.meta().code()) {
+            Some(Some("AccessDenied" | "AccessDeniedException")) => anyhow!("no permission for sqs:GetQueueAttributes"),
+            _ => aws_sdk_sqs::Error::from(error).into(),
+        })?;
+    Ok(names.map(|name| answer.attributes().and_then(|all| all.get(&name)?.parse().ok()).unwrap_or_default()))
 }
 
 /// Some messages of a queue, on their way to another, each once:

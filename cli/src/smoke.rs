@@ -15,7 +15,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use aws_sdk_sqs::types::QueueAttributeName::{ApproximateNumberOfMessages, ApproximateNumberOfMessagesNotVisible};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use ledger::{dynamo::DynamoLedger, item::Item, key::Key, store::Ledger as _};
@@ -26,7 +25,7 @@ use tokio::time::sleep;
 
 use crate::{
     dlq::DeadLetters,
-    duration, failed,
+    duration, failed, queue,
     stack::{Stack, StackOption},
     token,
 };
@@ -356,22 +355,16 @@ impl Probe {
 
     /// Where a canary is that is in neither the ledger nor the dead-letter queue.
     async fn not_applied(&self, timeout: Duration, note: &str) -> Failure {
-        let counts = [ApproximateNumberOfMessages, ApproximateNumberOfMessagesNotVisible];
-        let call =
-            self.sqs.get_queue_attributes().queue_url(&self.queue_url).set_attribute_names(Some(counts.to_vec()));
-        let attributes = call.send().await.ok().and_then(|answer| answer.attributes).unwrap_or_default();
-        let [waiting, received] =
-            counts.map(|count| attributes.get(&count).and_then(|count| count.parse::<u64>().ok()));
-        let advice = match (waiting, received) {
-            (Some(0), Some(0)) => {
+        let advice = match queue::counts(&self.sqs, &self.queue_url).await {
+            Ok([0, 0, _]) => {
                 "the webhook queue is empty: it may be in the inbox, if SQS failed (docs/runbooks/inbox.md), or the URL leads to \
                  another stack"
             }
-            (Some(_), Some(0)) => "nothing reads the webhook queue: docs/runbooks/queue-age.md",
-            (Some(_), Some(_)) => {
+            Ok([_, 0, _]) => "nothing reads the webhook queue: docs/runbooks/queue-age.md",
+            Ok(_) => {
                 "the processor is at work on the webhook queue, or failed: docs/runbooks/retries.md and processor-errors.md"
             }
-            _ => "docs/runbooks/queue-age.md and retries.md say what to look at",
+            Err(_) => "docs/runbooks/queue-age.md and retries.md say what to look at",
         };
         let seconds = timeout.as_secs();
         Failure {

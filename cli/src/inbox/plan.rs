@@ -7,8 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
-use aws_sdk_sqs::types::QueueAttributeName;
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,6 +18,7 @@ use crate::{
     dlq::{DeadLetters, age, printable, short},
     duration,
     plan::{Content, NOTHING_TO_DO, Plan},
+    queue,
     stack::{Stack, StackOption},
 };
 
@@ -85,7 +85,7 @@ struct Report<'a> {
     processed: usize,
     dead_letters: usize,
     /// How many messages are in the webhook queue. They may be about some of these objects.
-    queued: usize,
+    queued: u64,
     objects: Vec<Line<'a>>,
 }
 
@@ -98,8 +98,13 @@ pub(super) async fn run(options: &Options) -> Result<ExitCode> {
     let not_looked_into = in_all - of_age.len();
     let dead = dead_letters(&stack).await?;
     let (dead, others): (Vec<_>, Vec<_>) = of_age.into_iter().partition(|object| dead.contains(object.delivery()));
+    // Since the dead letters were looked at, Ctrl-C does not end the process by itself any more.
+    let found = tokio::select! {
+        found = inbox.look_into(others) => found?,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted; nothing was changed"),
+    };
     let (processed, mut waiting): (Vec<_>, Vec<_>) =
-        inbox.look_into(others).await?.into_iter().partition(|found| found.state == State::Processed);
+        found.into_iter().partition(|found| found.state == State::Processed);
     let wait = waiting.len();
     waiting.truncate(options.limit.unwrap_or(usize::MAX));
     let queued = queued(&stack).await?;
@@ -169,17 +174,10 @@ async fn dead_letters(stack: &Stack) -> Result<BTreeSet<String>> {
 }
 
 /// How many messages are in the webhook queue.
-async fn queued(stack: &Stack) -> Result<usize> {
-    let names = [
-        QueueAttributeName::ApproximateNumberOfMessages,
-        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-        QueueAttributeName::ApproximateNumberOfMessagesDelayed,
-    ];
+async fn queued(stack: &Stack) -> Result<u64> {
     let sqs = aws_sdk_sqs::Client::new(&stack.aws().await);
-    let call = sqs.get_queue_attributes().queue_url(&stack.queue_url).set_attribute_names(Some(names.to_vec()));
-    let counts = call.send().await.map_err(aws_sdk_sqs::Error::from).context("cannot read the webhook queue")?;
-    let counts = counts.attributes.unwrap_or_default();
-    Ok(names.iter().filter_map(|name| counts.get(name)?.parse::<usize>().ok()).sum())
+    let counts = queue::counts(&sqs, &stack.queue_url).await.context("cannot read the webhook queue")?;
+    Ok(counts.iter().sum())
 }
 
 /// How many objects are in each state, the most frequent one first.

@@ -10,23 +10,31 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use aws_config::SdkConfig;
-use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use shared::canary;
 
 use super::facts::{Alarm, AlarmState, Errors, Facts, Group, Part, Queue, Subscriptions, Token, Traffic, Trigger};
 use crate::{
     aws::{Caller, Service, xml_value},
-    logs::{Line, Logs, Outcome},
+    logs::{CANARY, Line, Logs, Outcome},
+    queue::counts,
     stack::{Deployed, Stack},
 };
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// Counts in CloudWatch Logs, so that a million lines are no more to read than ten.
-const QUERY: &str = "filter ispresent(outcome) \
-    | stats count(*) as lines, sum(events) as published, max(@timestamp) as newest by outcome, token, stage, reason";
+/// Counts in CloudWatch Logs, so that a million lines are no more to read than ten. Canaries are left out.
+fn query() -> String {
+    let (topic, stage) = (canary::TOPIC, CANARY.as_str());
+    format!(
+        "filter ispresent(outcome) \
+         | filter not ispresent(topic) or topic != \"{topic}\" \
+         | filter not ispresent(stage) or stage != \"{stage}\" \
+         | stats count(*) as lines, sum(events) as published, max(@timestamp) as newest by outcome, token, stage, reason"
+    )
+}
 
 /// The most groups that one query returns.
 const MAX_GROUPS: u32 = 10_000;
@@ -99,39 +107,20 @@ async fn read_deployed(name: &str, stack: &Stack, deployed: &Deployed, aws: &Sdk
     }
 }
 
-async fn attributes<const N: usize>(sqs: &aws_sdk_sqs::Client, url: &str, names: [Attribute; N]) -> Result<[u64; N]> {
-    let call = sqs.get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec()));
-    let answer =
-        call.send().await.map_err(|error| match error.as_service_error().map(|error| error.meta().code()) {
-            Some(Some("AccessDenied" | "AccessDeniedException")) => {
-                anyhow::anyhow!("no permission for sqs:GetQueueAttributes")
-            }
-            _ => aws_sdk_sqs::Error::from(error).into(),
-        })?;
-    let number = |name: &Attribute| answer.attributes()?.get(name)?.parse().ok();
-    Ok(names.map(|name| number(&name).unwrap_or_default()))
-}
-
 async fn queue(sqs: &aws_sdk_sqs::Client, url: &str) -> Result<Queue> {
-    let names = [
-        Attribute::ApproximateNumberOfMessages,
-        Attribute::ApproximateNumberOfMessagesNotVisible,
-        Attribute::ApproximateNumberOfMessagesDelayed,
-    ];
-    let [waiting, in_flight, delayed] = attributes(sqs, url, names).await?;
+    let [waiting, in_flight, delayed] = counts(sqs, url).await?;
     Ok(Queue { waiting, in_flight, delayed })
 }
 
 async fn dead_letters(sqs: &aws_sdk_sqs::Client, url: &str) -> Result<u64> {
-    let names = [Attribute::ApproximateNumberOfMessages, Attribute::ApproximateNumberOfMessagesNotVisible];
-    let counts = attributes(sqs, url, names).await?;
-    Ok(counts.iter().sum())
+    Ok(counts(sqs, url).await?.iter().sum())
 }
 
 // --- The log lines ------------------------------------------------------------------------------------------------------
 
+/// What the lines about webhooks say. Canaries are left out.
 fn of_lines(lines: &[Line], at: Timestamp) -> Traffic {
-    let day: Vec<_> = lines.iter().map(Group::from).collect();
+    let day: Vec<_> = lines.iter().filter(|line| !line.is_canary()).map(Group::from).collect();
     let hour: Vec<_> = day.iter().filter(|group| group.newest >= at - HOUR).cloned().collect();
     Traffic::new(&hour, &day)
 }
@@ -179,7 +168,7 @@ fn groups(deployed: &Deployed) -> Result<[&str; 2]> {
 /// Counts the lines of some log groups in the time before a moment.
 async fn count(logs: &Caller, groups: [&str; 2], at: Timestamp, time: Duration) -> Result<Vec<Group>> {
     let query = json!({
-        "logGroupNames": groups, "queryString": QUERY, "limit": MAX_GROUPS,
+        "logGroupNames": groups, "queryString": query(), "limit": MAX_GROUPS,
         "startTime": (at - time).as_second(), "endTime": at.as_second(),
     });
     let started = logs.json("StartQuery", &query).await?;
@@ -331,6 +320,31 @@ mod tests {
         assert_eq!((read.lines, read.events, read.token, read.newest.as_second()), (12, 13, None, 1_795_514_400));
         assert_eq!(read.stage.map(Stage::as_str), Some("invoice.paid"));
         assert!(group(&row(&[("outcome", "other"), ("lines", "1"), ("newest", "1")])).is_none());
+    }
+
+    #[test]
+    fn a_canary_is_not_counted_as_a_webhook() {
+        let lines = [
+            ("stored", json!({ "token": "live", "topic": canary::TOPIC })),
+            ("applied", json!({ "stage": "canary.seen" })),
+            ("stored", json!({ "token": "live-old", "topic": "invoice" })),
+            ("stored", json!({ "token": "live-old" })),
+            ("applied", json!({ "stage": "invoice.paid", "events": 1 })),
+        ]
+        .map(|(outcome, more)| {
+            let mut line = json!({ "timestamp": "2026-11-24T10:00:00Z", "delivery": "d", "outcome": outcome });
+            line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            Line::read(&line.to_string()).unwrap()
+        });
+        let traffic = of_lines(&lines, "2026-11-24T10:00:30Z".parse().unwrap());
+        assert_eq!((traffic.day.accepted, traffic.day.applied, traffic.hour.events), (2, 1, 1));
+        assert_eq!(
+            traffic.tokens.keys().collect::<Vec<_>>(),
+            ["live-old"],
+            "a canary says nothing about Xendit's token"
+        );
+        let query = query();
+        assert!(query.contains(r#"topic != "canary""#) && query.contains(r#"stage != "canary.seen""#), "{query}");
     }
 
     #[test]

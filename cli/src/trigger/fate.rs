@@ -8,9 +8,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use aws_sdk_sqs::types::QueueAttributeName::{
-    self, ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed, ApproximateNumberOfMessagesNotVisible,
-};
 use jiff::Timestamp;
 use ledger::{
     dynamo::DynamoLedger,
@@ -26,7 +23,7 @@ use shared::{
     webhook::Webhook,
 };
 
-use crate::{dlq::DeadLetters, stack::Stack};
+use crate::{dlq::DeadLetters, queue, stack::Stack};
 
 /// How long a webhook may take. The local stack takes less than a second, a deployed one after a cold start two.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -220,12 +217,8 @@ impl Watch {
     }
 
     async fn is_queue_empty(&self) -> Result<bool> {
-        const COUNTS: [QueueAttributeName; 3] =
-            [ApproximateNumberOfMessages, ApproximateNumberOfMessagesNotVisible, ApproximateNumberOfMessagesDelayed];
-        let call = self.sqs.get_queue_attributes().queue_url(&self.queue_url);
-        let answer = call.set_attribute_names(Some(COUNTS.to_vec())).send().await.map_err(aws_sdk_sqs::Error::from);
-        let counts = answer.context("cannot count the messages in the webhook queue")?.attributes.unwrap_or_default();
-        Ok(COUNTS.iter().all(|count| counts.get(count).is_none_or(|count| count == "0")))
+        let counts = queue::counts(&self.sqs, &self.queue_url).await;
+        Ok(counts.context("cannot count the messages in the webhook queue")? == [0; 3])
     }
 }
 
