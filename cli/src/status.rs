@@ -63,6 +63,8 @@ struct Report<'a> {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // How long to wait for the next look, once there was one at a deployed stack.
+    let mut again = None;
     loop {
         let read = runtime.block_on(async {
             let stack = options.stack.find().await?;
@@ -70,6 +72,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         });
         let (facts, stack) = match read {
             Ok(read) => read,
+            // A connection that fails once must not end the watch.
+            Err(error) if let Some(interval) = again => {
+                anstream::eprintln!("{error:#}; trying again until it works");
+                std::thread::sleep(interval);
+                continue;
+            }
             Err(error) => return Ok(failed(&error, ExitCode::from(UNREADABLE))),
         };
         let verdict = Verdict::of(&facts);
@@ -88,6 +96,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
                 Money::Unknown => ExitCode::from(UNREADABLE),
             });
         }
-        std::thread::sleep(if stack.deployed.is_some() { INTERVAL } else { LOCAL_INTERVAL });
+        again = stack.deployed.is_some().then_some(INTERVAL);
+        std::thread::sleep(again.unwrap_or(LOCAL_INTERVAL));
     }
 }

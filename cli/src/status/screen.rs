@@ -119,7 +119,11 @@ impl Screen {
             "Inbox",
             &part(&facts.traffic, |traffic| match traffic.day.in_inbox {
                 0 => "not used in the last day".to_owned(),
-                count => format!("{count} stored there in the last day: {}", listed(&traffic.in_inbox)),
+                count => format!(
+                    "{count} stored there in the last day: {}; `xendit-hooks inbox plan --stack {}` lists those that wait",
+                    listed(&traffic.in_inbox),
+                    facts.stack
+                ),
             }),
         );
     }
@@ -188,4 +192,32 @@ fn listed(reasons: &[Reason]) -> String {
 
 fn clock(at: Timestamp) -> String {
     at.strftime("%F %T UTC").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::facts::Counts, *};
+
+    #[test]
+    fn the_inbox_has_the_command_that_lists_what_waits_there() {
+        let traffic = Traffic { day: Counts { in_inbox: 2, ..Counts::default() }, ..Traffic::default() };
+        let facts = Facts {
+            stack: "live".to_owned(),
+            region: "ap-southeast-3".to_owned(),
+            at: "2026-11-24T10:00:00Z".parse().unwrap(),
+            traffic: Part::Known(traffic),
+            queue: Part::NotHere("not here"),
+            oldest_secs: Part::NotHere("not here"),
+            dead_letters: Part::NotHere("not here"),
+            alarms: Part::NotHere("not here"),
+            trigger: Part::NotHere("not here"),
+            errors: Part::NotHere("not here"),
+            subscriptions: Part::NotHere("not here"),
+        };
+        let screen = show("xendit-hooks-live", &facts, &Verdict::of(&facts)).replace(&format!("\n{:NAME$}", ""), " ");
+        assert!(
+            screen.contains("2 stored there") && screen.contains("`xendit-hooks inbox plan --stack live`"),
+            "{screen}"
+        );
+    }
 }

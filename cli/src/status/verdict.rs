@@ -13,8 +13,9 @@ const LATE_SECS: u64 = 900;
 /// So many refused requests in an hour are not a scanner: as `WrongTokenAlarm` has it.
 const MANY_REFUSED: u64 = 5;
 
-/// The pages of the alarms that mean that a webhook may not be stored, or that an amount may be wrong, worst first.
-const AT_RISK: [&str; 8] = [
+/// The pages of the alarms that mean that a webhook may not be stored, that an amount may be wrong, or that a consumer does not
+/// know about a payment, worst first.
+const AT_RISK: [&str; 9] = [
     "server-errors",
     "receiver-errors",
     "receiver-throttles",
@@ -23,6 +24,7 @@ const AT_RISK: [&str; 8] = [
     "throttled",
     "silence",
     "conflict",
+    "undelivered",
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -65,7 +67,7 @@ fn page(runbook: &str) -> String {
     format!("docs/runbooks/{runbook}.md")
 }
 
-/// What may lose a webhook, or make an amount wrong.
+/// What may lose a webhook or an event, or make an amount wrong.
 fn lost_soon(facts: &Facts) -> Option<Verdict> {
     let hour = facts.traffic.known().map(|traffic| traffic.hour).unwrap_or_default();
     let oldest = facts.oldest_secs.known().copied().unwrap_or_default();
@@ -190,6 +192,7 @@ mod tests {
                 alarm("DriftAlarm", "drift"),
                 alarm("ServerErrorsAlarm", "server-errors"),
                 alarm("ConflictAlarm", "conflict"),
+                alarm("UndeliveredAlarm", "undelivered"),
             ]),
             trigger: Part::Known(Trigger { id: "u-1".to_owned(), state: "Enabled".to_owned() }),
             errors: Part::Known(Errors { receiver: 0, processor: 0 }),
@@ -254,6 +257,7 @@ mod tests {
                 "the processor's trigger is off",
                 "--enabled --region ap-southeast-1 --uuid u-1",
             ),
+            (|facts| ring(facts, 3), Money::AtRisk, "It is UndeliveredAlarm.", "docs/runbooks/undelivered.md"),
             (|facts| ring(facts, 2), Money::AtRisk, "It is ConflictAlarm.", "docs/runbooks/conflict.md"),
             (|facts| ring(facts, 1), Money::AtRisk, "It is ServerErrorsAlarm.", "docs/runbooks/server-errors.md"),
             (
