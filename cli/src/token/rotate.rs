@@ -121,7 +121,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     let new = if options.json { env::var(VARIABLE).ok() } else { new_token(&tokens)? };
     let new = new.map(|token| digest(&token)).transpose()?.map(|digest: Digest| digest.to_string());
     let step = tokens.step(new.as_deref(), Timestamp::now());
-    let why = tokens.why(step);
+    let why = tokens.why(step, &deployed.name, &region);
     let next = tokens.next(step, new.as_deref(), &deployed.name, &region);
     if options.json {
         let report = Report {
@@ -201,22 +201,29 @@ impl Tokens {
         }
     }
 
-    fn why(&self, step: Step) -> String {
+    fn why(&self, step: Step, stack: &str, region: &str) -> String {
         let (present, old) = (&self.environment, self.old());
+        // Unwatched, because a roll-back would accept the leaked token again.
+        let at_once = format!("RETIRE={old} WATCH=0");
+        let retire_at_once = self.deploy(&at_once, stack, region);
         match step {
             Step::Begin => "No rotation has begun. Get the new token from Xendit's dashboard under Settings, Webhooks, and run \
                             this again. If the dashboard shows it only after the change, change it, and go on at once: Xendit sends \
                             refused webhooks again for 24 hours."
                 .to_owned(),
-            Step::Deploy => format!("The new token is not accepted yet. Deploy its digest. The present one stays accepted as `{old}`."),
+            Step::Deploy => format!(
+                "The new token is not accepted yet. Deploy its digest. The present one stays accepted as `{old}`; if it has leaked, add \
+                 `{at_once}`, and it is not accepted any more."
+            ),
             Step::ChangeAtXendit => format!(
-                "Both tokens are accepted, and Xendit uses the old one. If the token has leaked, retire `{old}` right after the change."
+                "Both tokens are accepted, and Xendit uses the old one. If the token has leaked, retire `{old}` right after the change: \
+                 {retire_at_once}"
             ),
             Step::Wait => {
                 let end = self.used.get(&old).map(|used| (*used + RETRIES).strftime("%F %T UTC").to_string()).unwrap_or_default();
                 format!(
                     "Xendit uses the new token, and has used the old one within the last day: it sends webhooks again for 24 hours. \
-                     Run this again after {end}. If the token has leaked, do not wait."
+                     Run this again after {end}. If the token has leaked, do not wait: {retire_at_once}"
                 )
             }
             Step::NoTraffic => "Both tokens are accepted, and no webhook came in the last day, so it is not known which one Xendit \
@@ -233,15 +240,7 @@ impl Tokens {
 
     /// The command to type, or what to do.
     fn next(&self, step: Step, new: Option<&str>, stack: &str, region: &str) -> Option<String> {
-        let deploy = |what: &str| {
-            if stack == format!("xendit-hooks-{}", self.environment) {
-                format!("make deploy TO={} REGION={region} {what}", self.environment)
-            } else {
-                format!(
-                    "change the parameter CallbackTokens of the stack {stack}; for a stack of `make deploy`: {what}"
-                )
-            }
-        };
+        let deploy = |what: &str| self.deploy(what, stack, region);
         Some(match step {
             Step::Begin => "get the new token from Xendit's dashboard".to_owned(),
             Step::Deploy => deploy(&format!("DIGEST={}", new?)),
@@ -249,6 +248,15 @@ impl Tokens {
             Step::Retire => deploy(&format!("RETIRE={}", self.old())),
             Step::Wait | Step::NoTraffic | Step::FinishFirst | Step::Done => return None,
         })
+    }
+
+    /// The command that deploys other tokens.
+    fn deploy(&self, what: &str, stack: &str, region: &str) -> String {
+        if stack == format!("xendit-hooks-{}", self.environment) {
+            format!("make deploy TO={} REGION={region} {what}", self.environment)
+        } else {
+            format!("change the parameter CallbackTokens of the stack {stack}; for a stack of `make deploy`: {what}")
+        }
     }
 
     fn shown(&self) -> Vec<Shown<'_>> {
@@ -323,6 +331,12 @@ mod tests {
         assert_eq!(next(Step::Deploy, "xendit-hooks-live"), format!("{deploy} DIGEST=dd"));
         assert_eq!(next(Step::Retire, "xendit-hooks-live"), format!("{deploy} RETIRE=live-old"));
         assert!(next(Step::Retire, "shop").starts_with("change the parameter CallbackTokens of the stack shop"));
-        assert!(tokens.why(Step::Wait).contains("again for 24 hours"));
+        let why = |step| tokens.why(step, "xendit-hooks-live", "ap-southeast-3");
+        assert!(why(Step::Wait).contains("again for 24 hours"));
+        // A roll-back would accept the leaked token again.
+        for step in [Step::ChangeAtXendit, Step::Wait] {
+            assert!(why(step).ends_with(&format!(": {deploy} RETIRE=live-old WATCH=0")), "{}", why(step));
+        }
+        assert!(why(Step::Deploy).contains("add `RETIRE=live-old WATCH=0`"), "{}", why(Step::Deploy));
     }
 }
