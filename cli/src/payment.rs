@@ -34,7 +34,7 @@ use shared::{
 use self::xendit_says::{Answer, ask};
 use crate::{
     columns::{beside, then},
-    dlq::short,
+    dlq::{printable, short},
     stack::{Stack, StackOption},
 };
 
@@ -286,7 +286,8 @@ impl<'a> Story<'a> {
             }
         }
         lines.push(String::new());
-        lines.join("\n")
+        // References and codes are as they were sent.
+        printable(&lines.join("\n")).into_owned()
     }
 }
 
@@ -526,6 +527,14 @@ mod tests {
         assert!(story.history[0].events.is_none());
         let text = story.text();
         assert!(text.contains("3 older changes are not kept") && text.contains("published something"), "{text}");
+    }
+
+    #[test]
+    fn a_sender_cannot_control_the_terminal() {
+        let mut item = invoice(&[("PAID", 100, 1)]);
+        item.state.channel = Some("\u{1b}[2J".to_owned());
+        let text = Story::of(&item).text();
+        assert!(text.contains(r"\u{1b}[2J") && !text.contains('\u{1b}'), "{text}");
     }
 
     #[test]
