@@ -85,7 +85,7 @@ const PAGE: usize = 100;
 /// The largest body that the send page takes.
 const MAX_SENT_BYTES: usize = 4 * 1024 * 1024;
 
-/// How often logs are read: two calls each time, of ten that CloudWatch Logs allows in a second.
+/// How often logs are read: two calls each time, of the few that CloudWatch Logs allows in a second.
 const LOGS_INTERVAL: Duration = Duration::from_secs(3);
 
 /// How long the gateway may take to tell what it answered.
@@ -164,7 +164,7 @@ async fn show(options: &Options) -> Result<ExitCode> {
     if options.token && stack.token.is_none() && stack.environment == Environment::Test {
         stack.token = Some(token::given()?);
     }
-    let since = Timestamp::now() - options.since;
+    let since = duration::ago(options.since);
     let mut logs = Logs::new(&stack, &stack.aws().await, since)?;
     // An error now ends the command; later ones are shown.
     let lines = logs.read().await?;
@@ -440,21 +440,23 @@ impl Inner {
     }
 
     /// The parked webhooks, and what these are.
-    async fn parked(&self) -> Result<(Vec<Summary>, &'static str), Failure> {
+    async fn parked(&self) -> Result<(Vec<Summary>, String), Failure> {
         let Origin::Logs { dead_letters, letters, .. } = &self.origin else {
             let filter = Filter { fate: Fate::Parked.word().to_owned(), ..Filter::default() };
             let list = self.list(&filter, &Part { before: None, limit: Some(store::MAX_KEPT) });
-            return Ok((list.deliveries, PARKED_HERE));
+            return Ok((list.deliveries, PARKED_HERE.to_owned()));
         };
-        let (found, _) = dead_letters.all().await?;
+        let (found, more) = dead_letters.all().await?;
+        let in_all = found.len();
         let parked = found.into_iter().filter_map(|letter| {
             let reason = letter.reason().to_owned();
             Some(Arc::new(Delivery::parked(letter.into_envelope()?, &reason, &self.store.masks)))
         });
         let parked: Vec<_> = parked.collect();
         let summaries = parked.iter().map(|it| Summary::of(it, &self.store.masks)).collect();
+        let lead = parked_there(in_all - parked.len(), more);
         *locked(letters) = parked;
-        Ok((summaries, PARKED_THERE))
+        Ok((summaries, lead))
     }
 
     async fn find(&self, text: &str) -> Result<Vec<Subject>, Failure> {
@@ -527,6 +529,18 @@ impl Inner {
         let topic = if form.topic.is_empty() && sample.is_some() { topic_of(&body) } else { form.topic };
         Ok(sending::Webhook::new(body, topic).send(&self.stack, &self.store, self.patience()).await?)
     }
+}
+
+/// What the page of a deployed stack's parked webhooks lists, and what it leaves out.
+fn parked_there(without_body: usize, more: bool) -> String {
+    let elsewhere = match without_body {
+        0 => String::new(),
+        count => format!(
+            " {count} more have their bodies in the inbox, or are no webhooks: `xendit-hooks dlq list` shows them."
+        ),
+    };
+    let more = if more { " There are more than are looked at." } else { "" };
+    format!("{PARKED_THERE}{elsewhere}{more}")
 }
 
 /// The topic of the URL to which Xendit would send a body. Empty: none.
@@ -607,7 +621,7 @@ async fn parked_page(State(Context(console)): State<Context>) -> Page {
     let (parked, lead) = console.parked().await?;
     // The dead-letter queue is not looked into again and again.
     let live = matches!(console.origin, Origin::Gateway).then_some(Live { about: "", after });
-    Ok(console.page("Parked", Tab::Parked, live, &pages::parked(&parked, lead)))
+    Ok(console.page("Parked", Tab::Parked, live, &pages::parked(&parked, &lead)))
 }
 
 async fn parked_json(State(Context(console)): State<Context>) -> Answer<Vec<Summary>> {
@@ -668,4 +682,19 @@ async fn stream(
         Some((stream::iter(events), (console, revisions, revision)))
     });
     Sse::new(batches.flatten()).keep_alive(KeepAlive::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_of_the_parked_webhooks_says_what_it_leaves_out() {
+        assert_eq!(parked_there(0, false), PARKED_THERE);
+        let lead = parked_there(2, true);
+        assert!(
+            lead.contains("2 more have their bodies in the inbox") && lead.ends_with("more than are looked at."),
+            "{lead}"
+        );
+    }
 }

@@ -40,7 +40,7 @@ const UNREADABLE: u8 = 3;
 /// How often to look into the files of a local stack.
 const LOCAL_INTERVAL: Duration = Duration::from_millis(300);
 
-/// How often to look into log groups. A look is two calls, and CloudWatch allows five in a second.
+/// How often to look into log groups. A look is two calls, and CloudWatch Logs allows a few in a second.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long a webhook waits before that is told.
@@ -76,8 +76,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     runtime.block_on(async {
         let opened = async {
             let stack = options.stack.find().await?;
-            let since = Timestamp::now().checked_sub(options.since).unwrap_or_default().max(Timestamp::UNIX_EPOCH);
-            let mut logs = Logs::new(&stack, &stack.aws().await, since)?;
+            let mut logs = Logs::new(&stack, &stack.aws().await, duration::ago(options.since))?;
             let lines = logs.read().await?;
             Ok::<_, anyhow::Error>((stack, logs, lines))
         };
