@@ -172,7 +172,11 @@ impl Archive {
             let known = copies.len();
             let messages = self.queue.look(MAX_COPIES, WAIT, |_| false, tokio::signal::ctrl_c()).await?;
             if messages.len() >= MAX_COPIES {
-                bail!("there are {MAX_COPIES} events or more; choose a shorter time");
+                bail!(
+                    "the replay queue holds {MAX_COPIES} events or more; empty it with `aws sqs purge-queue --queue-url {}`, and \
+                     choose a shorter time (the archive keeps all events; plans that are not run yet become stale)",
+                    self.queue.url
+                );
             }
             copies.extend(messages.into_iter().filter_map(|(id, message)| {
                 let event = serde_json::from_str::<Event>(message.body()?).ok().filter(&is_of_it)?;
