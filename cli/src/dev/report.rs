@@ -50,12 +50,14 @@ impl Report {
             "Console:       {console}\n\
              Webhooks:      {url}, or …/webhook/{{topic}}\n\
              Header:        x-callback-token: {token}\n\
+             Xendit API:    {xendit}\n\
              Emulated AWS:  {aws}\n\
              Logs:          {logs}\n\
              Press Ctrl-C to stop.",
             console = stack.console_url.as_deref().unwrap_or_default(),
             url = stack.url,
             token = stack.token.as_deref().unwrap_or_default(),
+            xendit = stack.xendit_api_url.as_deref().unwrap_or_default(),
             aws = stack.aws_endpoint_url.as_deref().unwrap_or_default(),
             logs = stack.log_dir.as_deref().unwrap_or(Path::new("")).display(),
         );
@@ -262,6 +264,17 @@ mod tests {
                 .replace("\u{1b}[0m", "")
                 .contains(char::is_control)
         );
+    }
+
+    #[test]
+    fn the_instructions_name_the_xendit_api() {
+        let stack = serde_json::json!({
+            "url": "http://127.0.0.1:1/webhook", "topic_url": "", "region": "", "environment": "test", "queue_url": "", "dlq_url": "",
+            "inbox": "", "table": "", "bus": "", "xendit_api_url": "http://127.0.0.1:2",
+        });
+        let mut report = Report::new(true, 0);
+        report.ready(&serde_json::from_value(stack).unwrap()).unwrap();
+        assert!(report.instructions.contains("\nXendit API:    http://127.0.0.1:2\n"), "{}", report.instructions);
     }
 
     #[test]
