@@ -361,3 +361,11 @@ async fn webhooks_go_wrong_by_plan() {
     assert_eq!(rows.len(), 5 + 1, "the books hold what was paid, told or not, and nothing forged");
     assert!(rows.iter().all(|row| row["amount"] == 1000));
 }
+
+#[tokio::test]
+async fn an_invoice_that_would_expire_after_all_times_is_rejected() {
+    let world = World::start().await;
+    let body = json!({ "external_id": "o-1", "amount": 100, "invoice_duration": i64::MAX });
+    let (status, code) = refusal(&world, "POST", "/v2/invoices", &[], &body).await;
+    assert_eq!((status, &*code), (400, "API_VALIDATION_ERROR"));
+}

@@ -36,7 +36,8 @@ pub(super) fn routes() -> Router<Shared> {
 async fn create(State(xendit): State<Shared>, caller: Caller, input: Input) -> Answer {
     let (id, at_once) = (hex_id(), now());
     let duration = input.get("invoice_duration").as_i64().unwrap_or(DURATION_SECS);
-    let expiry = Timestamp::now() + SignedDuration::from_secs(duration);
+    let expiry = Timestamp::now().checked_add(SignedDuration::from_secs(duration));
+    let expiry = expiry.map_err(|_| Refusal::invalid("invoice_duration"))?;
     let invoice = json!({
         "id": id,
         "external_id": input.text("external_id")?,
