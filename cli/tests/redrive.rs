@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use self::local::{
     Stack,
     aws::{Aws, envelope, is_applied_once, published},
-    command, errors, fingerprint, journal, json, steps,
+    command, errors, fingerprint, journal, json, register, steps,
 };
 
 const REASONS: [&str; 3] = ["the ledger did not answer", "a bug: the code panicked", "the bus did not answer"];
@@ -169,19 +169,18 @@ fn a_kill_between_two_steps_changes_nothing(stack: &Stack, aws: &Aws) {
 }
 
 /// A stack with queues of its own, which nothing polls, in the same AWS.
-fn with_own_queues(stack: &Stack, aws: &Aws, name: &str) -> (PathBuf, String, String) {
+fn with_own_queues(stack: &Stack, aws: &Aws, name: &str) -> (PathBuf, String, String, fs::File) {
     let [dlq, queue] = ["dlq", "queue"].map(|kind| aws.create_queue(&format!("{name}-{kind}")));
     let mut ready = stack.ready.clone();
     ready["dlq_url"] = json!(dlq);
     ready["queue_url"] = json!(queue);
     let state = stack.state.join(name);
-    fs::create_dir_all(state.join("xendit-hooks")).unwrap();
-    fs::write(state.join("xendit-hooks/1.json"), ready.to_string()).unwrap();
-    (state, dlq, queue)
+    let registered = register(&state, &ready);
+    (state, dlq, queue, registered)
 }
 
 fn an_interruption_and_an_error_leave_the_rest_visible(stack: &Stack, aws: &Aws) {
-    let (state, dlq, queue) = with_own_queues(stack, aws, "interrupted");
+    let (state, dlq, queue, _registered) = with_own_queues(stack, aws, "interrupted");
     for number in 0..20 {
         aws.send(&dlq, &envelope(&number.to_string()), Some("why"));
     }
@@ -213,7 +212,7 @@ fn an_interruption_and_an_error_leave_the_rest_visible(stack: &Stack, aws: &Aws)
 }
 
 fn a_message_keeps_its_bytes_and_its_reason(stack: &Stack, aws: &Aws) {
-    let (state, dlq, queue) = with_own_queues(stack, aws, "bytes");
+    let (state, dlq, queue, _registered) = with_own_queues(stack, aws, "bytes");
     let bodies = [envelope("a"), " this is no envelope\t\u{e9}\n".to_owned(), envelope("b")];
     for (body, reason) in bodies.iter().zip([Some("why \u{e9}"), Some("the message is not an envelope"), None]) {
         aws.send(&dlq, body, reason);
@@ -239,7 +238,7 @@ fn a_message_keeps_its_bytes_and_its_reason(stack: &Stack, aws: &Aws) {
 }
 
 fn a_plan_that_does_not_fit_is_refused(stack: &Stack, aws: &Aws) {
-    let (state, dlq, queue) = with_own_queues(stack, aws, "refused");
+    let (state, dlq, queue, _registered) = with_own_queues(stack, aws, "refused");
     for name in ["a", "b", "c"] {
         aws.send(&dlq, &envelope(name), Some("why"));
     }

@@ -19,11 +19,12 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use aws_smithy_http_client::Builder;
 use serde_json::{Value, json};
 
-use self::local::{Stack, command, errors, json};
+use self::local::{Stack, command, errors, json, register};
 
 /// A registration of a stack in which some values are others.
 struct Other {
     state: PathBuf,
+    _registered: fs::File,
 }
 
 impl Other {
@@ -33,9 +34,7 @@ impl Other {
         let mut values: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
         values.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         let state = stack.state.join(name);
-        fs::create_dir_all(state.join("xendit-hooks")).unwrap();
-        fs::write(state.join("xendit-hooks/other.json"), values.to_string()).unwrap();
-        Self { state }
+        Self { _registered: register(&state, &values), state }
     }
 
     fn smoke(&self, more: &[&str]) -> Output {

@@ -113,6 +113,16 @@ impl Drop for Stack {
     }
 }
 
+/// Registers a stack in a folder, until the file is dropped: a stack that does not hold its registration was killed.
+pub(crate) fn register(state: &Path, stack: &Value) -> fs::File {
+    let folder = state.join("xendit-hooks");
+    fs::create_dir_all(&folder).unwrap();
+    let mut file = fs::File::create(folder.join("1.json")).unwrap();
+    file.lock().unwrap();
+    file.write_all(stack.to_string().as_bytes()).unwrap();
+    file
+}
+
 /// A command that finds the stack that is registered in a folder.
 pub(crate) fn command(state: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(HOOKS);
