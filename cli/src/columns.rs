@@ -26,7 +26,7 @@ pub(crate) fn beside(indent: usize, text: &str) -> String {
     lines.join(&format!("\n{:indent$}", ""))
 }
 
-/// Two parts of a line. The second one stands on a line of its own if there is no room for it.
+/// Two parts of a line. If they do not fit, the second one gets its own line.
 pub(crate) fn then(first: &str, second: &str) -> String {
     let gap = if first.chars().count() + 2 + second.chars().count() > WIDTH { "\n  " } else { "  " };
     if second.is_empty() { first.to_owned() } else { format!("{first}{gap}{second}") }

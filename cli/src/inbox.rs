@@ -172,7 +172,7 @@ impl Inbox {
     }
 }
 
-/// What became of a webhook, as the ledger's item tells. `None`: there is no item.
+/// What became of a webhook, according to the ledger's item. `None`: there is no item.
 fn state(item: Option<&Item>, update: &Update) -> State {
     match Item::step(item, update) {
         Ok(Step::Duplicate | Step::Stale) => {

@@ -1,7 +1,7 @@
-//! Journal: the steps that were taken for a plan, one line each, in a file beside the plan. After a kill at any point, the same
-//! command reads it and goes on.
+//! Journal: a file beside a plan, with one line for each step taken. After a kill at any point, the same command reads it and
+//! goes on.
 //!
-//! **Invariant:** only one process has a journal open. A step that is written outlives this process and the machine.
+//! **Invariant:** only one process has a journal open. A written step is on the disk before the next one begins.
 
 use std::{
     collections::BTreeMap,

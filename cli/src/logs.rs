@@ -100,8 +100,7 @@ impl Line {
         self.stage.clone()?.try_into().ok()
     }
 
-    /// Whether it is about a canary of `smoke`, which is no webhook of Xendit's. The receiver's line has its topic, the
-    /// processor's its stage.
+    /// Whether it is about a canary, which `smoke` sent and not Xendit. The receiver logs the topic, the processor the stage.
     pub(crate) fn is_canary(&self) -> bool {
         self.topic.as_deref() == Some(canary::TOPIC) || self.stage.as_deref() == Some(CANARY.as_str())
     }

@@ -49,7 +49,7 @@ pub(super) struct Lambda {
     records: Option<Records>,
 }
 
-/// Where Lambda writes what it has to say about a function itself, and what it is told to do wrong.
+/// The log for Lambda's own lines about a function, and the faults to simulate.
 #[derive(Clone, Debug)]
 struct Records {
     log: PathBuf,

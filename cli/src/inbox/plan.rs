@@ -72,7 +72,7 @@ impl Content for PlannedSweep {
 #[derive(Serialize)]
 struct Report<'a> {
     version: u32,
-    /// Null: no object was chosen, and there is no plan.
+    /// Null if no object was chosen: then there is no plan.
     fingerprint: Option<&'a str>,
     file: Option<&'a Path>,
     stack: &'a str,
